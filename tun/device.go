@@ -30,6 +30,7 @@ import (
 
 	"golang.zx2c4.com/wireguard/conn"
 	wgtun "golang.zx2c4.com/wireguard/tun"
+
 	"warren/keys"
 )
 
@@ -57,7 +58,7 @@ type DeviceConfig struct {
 // only; the other methods may be called from any goroutine except from within the callbacks.
 type Device struct {
 	cfg    DeviceConfig
-	start  time.Time
+	clock  clock
 	kernel atomic.Pointer[kernel] // nil while detached
 	owners atomic.Pointer[owners]
 	closed atomic.Bool
@@ -69,11 +70,20 @@ type Device struct {
 	pings  pinger
 	count  counters
 
-	control struct {
-		sync.Mutex // guards the below, Attach against Close, and what only the control path writes
-		peers      map[keys.NodeID]*peer
-	}
+	control control
 }
+
+// control is what the control path has to itself.
+type control struct {
+	sync.Mutex // guards the below, and changes of kernel, owners and closed against each other
+	peers      map[keys.NodeID]*peer
+}
+
+// clock tells the time since the Device was made.
+type clock struct{ start time.Time }
+
+// now is never 0.
+func (c clock) now() time.Duration { return time.Since(c.start) + 1 }
 
 // owners says to whom each overlay address belongs. It is immutable.
 type owners struct{ byAddr map[netip.Addr]*peer }
@@ -82,9 +92,9 @@ type owners struct{ byAddr map[netip.Addr]*peer }
 type peer struct {
 	id     keys.NodeID
 	ready  atomic.Bool   // written under holder's lock
-	used   atomic.Int64  // last packet towards it, as Duration since Device.start; 0 is never
+	used   atomic.Int64  // last packet towards it, as Duration since the clock's start; 0 is never
 	held   []packet      // guarded by holder's lock
-	wanted time.Duration // last call of Wanted since Device.start; 0 is never; only the reader touches it
+	wanted time.Duration // last call of Wanted since the clock's start; 0 is never; only the reader touches it
 }
 
 // kernel is an attached device and the means to wake a Read of it.
@@ -108,11 +118,11 @@ func NewDevice(cfg DeviceConfig) *Device {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Device{cfg: cfg, start: time.Now(), wake: make(chan struct{}, 1), events: make(chan wgtun.Event, 1)}
+	d := &Device{cfg: cfg, clock: clock{time.Now()}, wake: make(chan struct{}, 1), events: make(chan wgtun.Event, 1)}
 	d.owners.Store(&owners{})
 	d.control.peers = make(map[keys.NodeID]*peer)
 	d.pings.init()
-	d.reader.init()
+	d.reader.init(d)
 	d.events <- wgtun.EventUp
 	return d
 }
@@ -141,7 +151,7 @@ func (d *Device) Attach(k wgtun.Device) error {
 		return fmt.Errorf("tun: attaching: %w", err)
 	}
 	if old := d.kernel.Swap(&kernel{k, deadline}); old != nil {
-		d.closeKernel(old)
+		closeKernel(old, d.cfg.Log)
 	}
 	d.wakeReader()
 	return nil
@@ -157,14 +167,14 @@ func (d *Device) Detach() {
 
 func (d *Device) detachLocked() {
 	if k := d.kernel.Swap(nil); k != nil {
-		d.closeKernel(k)
+		closeKernel(k, d.cfg.Log)
 	}
 	d.count.heldDropped.Add(uint64(d.hold.clear()))
 }
 
-func (d *Device) closeKernel(k *kernel) {
+func closeKernel(k *kernel, log *slog.Logger) {
 	if err := k.Close(); err != nil {
-		d.cfg.Log.Debug("closing the kernel device failed", "err", err)
+		log.Debug("closing the kernel device failed", "err", err)
 	}
 }
 
@@ -210,7 +220,7 @@ func (d *Device) MTU() (int, error) { return d.cfg.MTU, nil }
 // Name implements wgtun.Device: the kernel device's name, or "detached".
 func (d *Device) Name() (string, error) {
 	if k := d.kernel.Load(); k != nil {
-		return k.Device.Name()
+		return k.Name()
 	}
 	return "detached", nil
 }
@@ -234,4 +244,28 @@ func (d *Device) Close() error {
 	d.pings.close()
 	close(d.events)
 	return nil
+}
+
+// counters count what did not go its normal way, in packets where nothing else is said.
+type counters struct {
+	held, heldDropped, expired     atomic.Uint64
+	nobody, malformed, unreachable atomic.Uint64
+	detached                       atomic.Uint64
+	segments                       atomic.Uint64 // super-packets of more segments than a batch
+	readErrors, writeErrors        atomic.Uint64 // calls
+}
+
+// Stats returns counters by name: packets held for peers that were not ready (held), dropped because too many
+// were held or their peer went away (held_dropped) or because they waited too long (expired); packets for
+// addresses of nobody (nobody), packets that are no IP (malformed), ICMP answers given (unreachable), packets
+// of peers dropped without a kernel device (detached), reads cut short (segments), failed reads and writes of
+// the kernel device (read_errors, write_errors).
+func (d *Device) Stats() map[string]uint64 {
+	c := &d.count
+	return map[string]uint64{
+		"held": c.held.Load(), "held_dropped": c.heldDropped.Load(), "expired": c.expired.Load(),
+		"nobody": c.nobody.Load(), "malformed": c.malformed.Load(), "unreachable": c.unreachable.Load(),
+		"detached": c.detached.Load(), "segments": c.segments.Load(),
+		"read_errors": c.readErrors.Load(), "write_errors": c.writeErrors.Load(),
+	}
 }

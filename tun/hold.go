@@ -19,7 +19,7 @@ const (
 // packet is an IP packet that waits inside the Device.
 type packet struct {
 	data  []byte
-	until time.Duration // when it expires, since Device.start
+	until time.Duration // when it expires, since the clock's start
 	own   bool          // made by Ping: nobody wants an ICMP answer
 }
 
@@ -154,7 +154,7 @@ func (d *Device) SetOwners(byAddr map[netip.Addr]keys.NodeID) {
 	named := make(map[keys.NodeID]bool)
 	for addr, id := range byAddr {
 		named[id] = true
-		next.byAddr[addr] = d.peerLocked(id)
+		next.byAddr[addr] = d.control.peer(id)
 	}
 	d.owners.Store(next)
 	for id, p := range d.control.peers {
@@ -173,18 +173,19 @@ func (d *Device) SetOwners(byAddr map[netip.Addr]keys.NodeID) {
 func (d *Device) SetReady(id keys.NodeID, ready bool) {
 	d.control.Lock()
 	defer d.control.Unlock()
-	list := d.hold.setReady(d.peerLocked(id), ready)
+	list := d.hold.setReady(d.control.peer(id), ready)
 	if len(list) > 0 {
 		d.queue.put(list...)
 		d.wakeReader()
 	}
 }
 
-func (d *Device) peerLocked(id keys.NodeID) *peer {
-	p := d.control.peers[id]
+// peer returns what is kept of a member. The caller holds the lock.
+func (c *control) peer(id keys.NodeID) *peer {
+	p := c.peers[id]
 	if p == nil {
 		p = &peer{id: id}
-		d.control.peers[id] = p
+		c.peers[id] = p
 	}
 	return p
 }
@@ -199,31 +200,7 @@ func (d *Device) LastUsed(id keys.NodeID) time.Time {
 		return time.Time{}
 	}
 	if used := p.used.Load(); used != 0 {
-		return d.start.Add(time.Duration(used))
+		return d.clock.start.Add(time.Duration(used))
 	}
 	return time.Time{}
-}
-
-// counters count what did not go its normal way, in packets where nothing else is said.
-type counters struct {
-	held, heldDropped, expired     atomic.Uint64
-	nobody, malformed, unreachable atomic.Uint64
-	detached                       atomic.Uint64
-	segments                       atomic.Uint64 // super-packets of more segments than a batch
-	readErrors, writeErrors        atomic.Uint64 // calls
-}
-
-// Stats returns counters by name: packets held for peers that were not ready (held), dropped because too many
-// were held or their peer went away (held_dropped) or because they waited too long (expired); packets for
-// addresses of nobody (nobody), packets that are no IP (malformed), ICMP answers given (unreachable), packets
-// of peers dropped without a kernel device (detached), reads cut short (segments), failed reads and writes of
-// the kernel device (read_errors, write_errors).
-func (d *Device) Stats() map[string]uint64 {
-	c := &d.count
-	return map[string]uint64{
-		"held": c.held.Load(), "held_dropped": c.heldDropped.Load(), "expired": c.expired.Load(),
-		"nobody": c.nobody.Load(), "malformed": c.malformed.Load(), "unreachable": c.unreachable.Load(),
-		"detached": c.detached.Load(), "segments": c.segments.Load(),
-		"read_errors": c.readErrors.Load(), "write_errors": c.writeErrors.Load(),
-	}
 }

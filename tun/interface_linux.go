@@ -3,6 +3,7 @@ package tun
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -29,6 +30,7 @@ type Interface struct {
 	dev   wgtun.Device
 	nl    *netlink.Handle
 	link  netlink.Link
+	rules []netip.Prefix // those made
 	close sync.Once
 	err   error // of Close
 }
@@ -69,8 +71,9 @@ func (i *Interface) Name() string { return i.cfg.Name }
 func (i *Interface) Close() error {
 	i.close.Do(func() {
 		var errs []error
-		if i.cfg.Mark != 0 && len(i.cfg.Prefixes) > 0 {
-			errs = append(errs, cleanup(i.nl, i.cfg.Prefixes, i.cfg.Mark))
+		// Only those made here: a failed Create must leave another agent's alone.
+		if len(i.rules) > 0 {
+			errs = append(errs, cleanup(i.nl, i.rules, i.cfg.Mark))
 		}
 		errs = append(errs, i.dev.Close())
 		i.nl.Close()
@@ -146,7 +149,18 @@ func (i *Interface) configure() (err error) {
 		log.Debug("address generation not switched off", "err", err)
 	}
 	allowIPv6(i.cfg.Name)
-	var addrs []netip.Prefix
+	addrs, err := i.addAddrs(log)
+	if err != nil {
+		return err
+	}
+	if err := i.nl.LinkSetUp(i.link); err != nil {
+		return fmt.Errorf("bringing it up: %w", err)
+	}
+	return i.addRoutes(addrs)
+}
+
+// addAddrs returns the addresses that the interface got.
+func (i *Interface) addAddrs(log *slog.Logger) (addrs []netip.Prefix, err error) {
 	for _, a := range i.cfg.Addrs {
 		err := i.nl.AddrAdd(i.link, &netlink.Addr{IPNet: ipNet(a), Flags: unix.IFA_F_NODAD, Scope: unix.RT_SCOPE_UNIVERSE})
 		if err != nil && a.Addr().Is6() && noIPv6(err) && sourceIs4(i.cfg.Addrs) {
@@ -154,13 +168,14 @@ func (i *Interface) configure() (err error) {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("adding address %s: %w", a, err)
+			return nil, fmt.Errorf("adding address %s: %w", a, err)
 		}
 		addrs = append(addrs, a)
 	}
-	if err := i.nl.LinkSetUp(i.link); err != nil {
-		return fmt.Errorf("bringing it up: %w", err)
-	}
+	return addrs, nil
+}
+
+func (i *Interface) addRoutes(addrs []netip.Prefix) error {
 	for _, p := range i.cfg.Prefixes {
 		src, ok := sourceFor(addrs, p)
 		if !ok {
@@ -175,6 +190,7 @@ func (i *Interface) configure() (err error) {
 		if err := addRule(i.nl, p, i.cfg.Mark); err != nil {
 			return err
 		}
+		i.rules = append(i.rules, p)
 	}
 	return nil
 }

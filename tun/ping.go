@@ -127,7 +127,7 @@ func (d *Device) Ping(ctx context.Context, src, dst netip.Addr) (rtt time.Durati
 	payload := binary.BigEndian.AppendUint64(d.pings.token[:], number)
 	e := icmp.Echo{Src: src, Dst: dst, ID: binary.BigEndian.Uint16(d.pings.token[:]), Seq: uint16(number), Payload: payload}
 	sent := time.Now()
-	d.queue.put(packet{data: icmp.AppendEcho(nil, e), until: d.now() + holdFor, own: true})
+	d.queue.put(packet{data: icmp.AppendEcho(nil, e), until: d.clock.now() + holdFor, own: true})
 	d.wakeReader()
 	select {
 	case at := <-pong:

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	wgtun "golang.zx2c4.com/wireguard/tun"
+
 	"warren/tun/icmp"
 )
 
@@ -23,6 +24,8 @@ const (
 
 // reader is the state of the goroutine that calls Read. Nobody else touches it.
 type reader struct {
+	d *Device
+
 	// The last destination looked up, its owner, and the owners it was looked up in.
 	owners *owners
 	dst    netip.Addr
@@ -39,7 +42,8 @@ type reader struct {
 	}
 }
 
-func (r *reader) init() {
+func (r *reader) init(d *Device) {
+	r.d = d
 	r.answers.bufs = [][]byte{make([]byte, headroom, headroom+icmp.MaxAnswer)}
 }
 
@@ -65,57 +69,56 @@ func (d *Device) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 			return 0, os.ErrClosed
 		}
 		if r.rearm {
-			d.arm()
+			r.arm()
 		}
 		if d.queue.pending.Load() {
-			if n := d.readInjected(bufs, sizes, offset); n > 0 {
+			if n := r.injected(bufs, sizes, offset); n > 0 {
 				return n, nil
 			}
 			continue
 		}
 		k := d.kernel.Load()
 		if k == nil {
-			d.idle()
+			r.idle()
 			continue
 		}
 		n, err := k.Read(bufs, sizes, offset)
 		if err == nil {
 			r.failures = 0
-			d.sort(bufs, sizes[:n], offset)
+			r.sort(bufs, sizes[:n], offset)
 			return n, nil
 		}
-		if n = d.readFailed(k, n, err); n > 0 {
-			d.sort(bufs, sizes[:n], offset)
+		if n = r.failed(k, n, err); n > 0 {
+			r.sort(bufs, sizes[:n], offset)
 			return n, nil
 		}
 	}
 }
 
-// readFailed judges an error of the kernel device and returns how many of the n packets are good.
-func (d *Device) readFailed(k *kernel, n int, err error) int {
-	r := &d.reader
+// failed judges an error of the kernel device and returns how many of the n packets are good.
+func (r *reader) failed(k *kernel, n int, err error) int {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		r.rearm = true
 		return 0
 	}
 	if errors.Is(err, wgtun.ErrTooManySegments) {
 		r.failures = 0
-		d.count.segments.Add(1)
+		r.d.count.segments.Add(1)
 		return n
 	}
 	closed := errors.Is(err, os.ErrClosed)
 	if !closed {
-		d.count.readErrors.Add(1)
+		r.d.count.readErrors.Add(1)
 		r.failures++
 	}
 	if closed || r.failures >= maxFailures {
 		r.failures = 0
 		// Detach, Attach and Close take the device away before they close it, so then this is not a loss.
-		if d.kernel.CompareAndSwap(k, nil) {
-			d.closeKernel(k)
-			d.cfg.Log.Warn("kernel device lost", "err", err)
-			if d.cfg.Lost != nil {
-				d.cfg.Lost(err)
+		if r.d.kernel.CompareAndSwap(k, nil) {
+			closeKernel(k, r.d.cfg.Log)
+			r.d.cfg.Log.Warn("kernel device lost", "err", err)
+			if r.d.cfg.Lost != nil {
+				r.d.cfg.Lost(err)
 			}
 		}
 	}
@@ -123,24 +126,23 @@ func (d *Device) readFailed(k *kernel, n int, err error) int {
 }
 
 // arm drops the held packets that have expired and sets the read deadline to the next expiry.
-func (d *Device) arm() {
-	r := &d.reader
+func (r *reader) arm() {
 	r.rearm = false
-	now := d.now()
+	now := r.d.clock.now()
 	if r.expiry != 0 && r.expiry <= now {
 		var expired []packet
-		expired, r.expiry = d.hold.expire(now)
-		d.count.expired.Add(uint64(len(expired)))
+		expired, r.expiry = r.d.hold.expire(now)
+		r.d.count.expired.Add(uint64(len(expired)))
 		for _, p := range expired {
 			if !p.own {
-				d.answer(p.data, now)
+				r.answer(p.data, now)
 			}
 		}
 	}
-	if k := d.kernel.Load(); k != nil {
+	if k := r.d.kernel.Load(); k != nil {
 		var at time.Time
 		if r.expiry != 0 {
-			at = d.start.Add(r.expiry)
+			at = r.d.clock.start.Add(r.expiry)
 		}
 		// It fails only when k is being closed; then its Read returns.
 		_ = k.deadline.SetReadDeadline(at)
@@ -148,26 +150,23 @@ func (d *Device) arm() {
 }
 
 // idle waits, without a kernel device, until there is something to look at.
-func (d *Device) idle() {
-	if d.reader.expiry == 0 {
-		<-d.wake
+func (r *reader) idle() {
+	if r.expiry == 0 {
+		<-r.d.wake
 		return
 	}
-	t := time.NewTimer(d.reader.expiry - d.now())
+	t := time.NewTimer(r.expiry - r.d.clock.now())
 	defer t.Stop()
 	select {
-	case <-d.wake:
+	case <-r.d.wake:
 	case <-t.C:
-		d.reader.rearm = true
+		r.rearm = true
 	}
 }
 
-// now is the time since the Device was made, never 0.
-func (d *Device) now() time.Duration { return time.Since(d.start) + 1 }
-
 // sort decides about each packet: those that must not go out now get size 0.
-func (d *Device) sort(bufs [][]byte, sizes []int, offset int) {
-	now, table := d.now(), d.owners.Load()
+func (r *reader) sort(bufs [][]byte, sizes []int, offset int) {
+	now, table := r.d.clock.now(), r.d.owners.Load()
 	for i, size := range sizes {
 		if size == 0 {
 			continue
@@ -175,36 +174,36 @@ func (d *Device) sort(bufs [][]byte, sizes []int, offset int) {
 		b := bufs[i][offset : offset+size]
 		dst, ok := icmp.Destination(b)
 		if !ok {
-			d.count.malformed.Add(1)
+			r.d.count.malformed.Add(1)
 			sizes[i] = 0
 			continue
 		}
-		p := d.reader.lookup(table, dst)
+		p := r.lookup(table, dst)
 		if p == nil {
-			d.count.nobody.Add(1)
-			d.answer(b, now)
+			r.d.count.nobody.Add(1)
+			r.answer(b, now)
 			sizes[i] = 0
 			continue
 		}
 		p.used.Store(int64(now))
-		if !p.ready.Load() && !d.keep(p, packet{until: now + holdFor}, b, now) {
+		if !p.ready.Load() && !r.keep(p, packet{until: now + holdFor}, b, now) {
 			sizes[i] = 0
 		}
 	}
 }
 
-// readInjected moves injected packets into bufs and returns how many.
-func (d *Device) readInjected(bufs [][]byte, sizes []int, offset int) (n int) {
-	now, table := d.now(), d.owners.Load()
-	for _, in := range d.queue.take(len(bufs)) {
+// injected moves injected packets into bufs and returns how many.
+func (r *reader) injected(bufs [][]byte, sizes []int, offset int) (n int) {
+	now, table := r.d.clock.now(), r.d.owners.Load()
+	for _, in := range r.d.queue.take(len(bufs)) {
 		dst, _ := icmp.Destination(in.data)
-		p := d.reader.lookup(table, dst)
+		p := r.lookup(table, dst)
 		if p == nil || len(in.data) > len(bufs[n])-offset {
-			d.count.nobody.Add(1)
+			r.d.count.nobody.Add(1)
 			continue
 		}
 		p.used.Store(int64(now))
-		if !p.ready.Load() && !d.keep(p, in, in.data, now) {
+		if !p.ready.Load() && !r.keep(p, in, in.data, now) {
 			continue
 		}
 		sizes[n] = copy(bufs[n][offset:], in.data)
@@ -215,31 +214,31 @@ func (d *Device) readInjected(bufs [][]byte, sizes []int, offset int) (n int) {
 
 // keep holds a copy of b for a peer that is not ready and tells that the peer is wanted. It reports true, and
 // holds nothing, when the peer has become ready.
-func (d *Device) keep(p *peer, in packet, b []byte, now time.Duration) (ready bool) {
+func (r *reader) keep(p *peer, in packet, b []byte, now time.Duration) (ready bool) {
 	if in.data == nil {
 		in.data = append(make([]byte, 0, len(b)), b...)
 	}
-	switch d.hold.add(p, in) {
+	switch r.d.hold.add(p, in) {
 	case becameReady:
 		return true
 	case held:
-		d.count.held.Add(1)
-		if r := &d.reader; r.expiry == 0 || in.until < r.expiry {
+		r.d.count.held.Add(1)
+		if r.expiry == 0 || in.until < r.expiry {
 			r.expiry, r.rearm = in.until, true
 		}
 	case holdFull:
-		d.count.heldDropped.Add(1)
+		r.d.count.heldDropped.Add(1)
 	}
-	if d.cfg.Wanted != nil && (p.wanted == 0 || now-p.wanted >= wantedEvery) {
+	if r.d.cfg.Wanted != nil && (p.wanted == 0 || now-p.wanted >= wantedEvery) {
 		p.wanted = now
-		d.cfg.Wanted(p.id)
+		r.d.cfg.Wanted(p.id)
 	}
 	return false
 }
 
 // answer tells the sender of b, this host, that the destination cannot be reached.
-func (d *Device) answer(b []byte, now time.Duration) {
-	a, k := &d.reader.answers, d.kernel.Load()
+func (r *reader) answer(b []byte, now time.Duration) {
+	a, k := &r.answers, r.d.kernel.Load()
 	if k == nil {
 		return
 	}
@@ -256,8 +255,8 @@ func (d *Device) answer(b []byte, now time.Duration) {
 	a.given++
 	a.bufs[0] = answer
 	if _, err := k.Write(a.bufs, headroom); err != nil {
-		d.count.writeErrors.Add(1)
+		r.d.count.writeErrors.Add(1)
 		return
 	}
-	d.count.unreachable.Add(1)
+	r.d.count.unreachable.Add(1)
 }

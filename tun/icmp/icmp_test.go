@@ -26,10 +26,16 @@ func TestEchoBytes(t *testing.T) {
 		echo Echo
 		want string
 	}{
-		{"ipv4 request", Echo{Src: a4, Dst: b4, ID: 0x1234, Seq: 1, Payload: []byte("hi")},
-			"4500001e0000000040010000645a0102645a0103" + "0800000012340001" + "6869"},
-		{"ipv6 reply", Echo{Src: a6, Dst: b6, Reply: true, ID: 0x1234, Seq: 1, Payload: []byte("hi!")},
-			"60000000000b3a40fd01000200030000000000000000000afd01000200030000000000000000000b" + "8100000012340001" + "686921"},
+		{
+			"ipv4 request",
+			Echo{Src: a4, Dst: b4, ID: 0x1234, Seq: 1, Payload: []byte("hi")},
+			"4500001e0000000040010000645a0102645a0103" + "0800000012340001" + "6869",
+		},
+		{
+			"ipv6 reply",
+			Echo{Src: a6, Dst: b6, Reply: true, ID: 0x1234, Seq: 1, Payload: []byte("hi!")},
+			"60000000000b3a40fd01000200030000000000000000000afd01000200030000000000000000000b" + "8100000012340001" + "686921",
+		},
 	}
 	for _, tt := range tests {
 		got := AppendEcho([]byte("before"), tt.echo)[len("before"):]
