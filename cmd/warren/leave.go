@@ -1,0 +1,17 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) leaveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "leave",
+		Short:   "sign off and forget the network",
+		GroupID: groupNetwork,
+		Args:    none,
+		RunE:    verb(func(ctx context.Context, _ []string) error { return a.client().Leave(ctx) }),
+	}
+}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"warren/mesh/control"
+)
+
+func (a *app) waitCommand() *cobra.Command {
+	var req control.WaitRequest
+	cmd := &cobra.Command{
+		Use:     "wait",
+		Short:   "block until this host is up and a member answers",
+		GroupID: groupLook,
+		Args:    none,
+		PreRunE: func(*cobra.Command, []string) error {
+			if req.Direct && req.Peer == "" {
+				return errors.New("--direct needs --peer")
+			}
+			return checkTimeout(req.Timeout)
+		},
+		RunE: verb(func(ctx context.Context, _ []string) error { return a.client().Wait(ctx, req) }),
+	}
+	f := cmd.Flags()
+	f.StringVar(&req.Peer, "peer", "", "until this `PEER` answers")
+	f.BoolVar(&req.Direct, "direct", false, "until its path is direct")
+	f.DurationVar(&req.Timeout, "timeout", 60*time.Second, "give up after this `time`")
+	return cmd
+}
