@@ -64,7 +64,7 @@ func TestJoinRefused(t *testing.T) {
 	s.found(a)
 	s.fails(a, exitFailed, "already", "init", "--name", "again")
 
-	code := s.inviting(a, 1)
+	code := s.inviting(a)
 	last := code[len(code)-1]
 	other := byte('a')
 	if last == other {
@@ -95,16 +95,16 @@ func TestJoinRefused(t *testing.T) {
 		t.Errorf("join does not say whom it reached:\n%s", out)
 	}
 	s.fails(c, exitFailed, "used", "join", code, "--hostname", "c", "--timeout", "10s")
-	s.fails(b, exitFailed, "already", "join", s.inviting(a, 1), "--hostname", "b")
+	s.fails(b, exitFailed, "already", "join", s.inviting(a), "--hostname", "b")
 	s.fails(a, exitFailed, "already", "join", code, "--hostname", "a")
 	s.fails(b, exitPermission, "signer", "invite")
 
 	// A code of a network that is no more, whose address answers for another network now.
-	old := s.inviting(a, 1)
+	old := s.inviting(a)
 	s.run(a, "leave")
 	s.found(a)
 	s.fails(c, exitFailed, "", "join", old, "--hostname", "c", "--timeout", "4s")
-	orphan := s.inviting(a, 1)
+	orphan := s.inviting(a)
 	s.must(a.agent.Kill())
 	s.fails(c, exitFailed, "", "join", orphan, "--hostname", "c", "--timeout", "4s")
 	r, err := c.warren(s.ctx, "status")
@@ -142,7 +142,7 @@ func TestNamesOfHosts(t *testing.T) {
 	s := tell(t, time.Minute)
 	a, b := s.atPublic("a"), s.atPublic("b")
 	s.run(a, "init") // all hosts of the lab have the machine's name
-	out := s.run(b, "join", s.inviting(a, 1))
+	out := s.run(b, "join", s.inviting(a))
 	sa, err := a.status(s.ctx)
 	s.must(err)
 	sb, err := b.status(s.ctx)

@@ -87,7 +87,7 @@ func TestUpDownLeave(t *testing.T) {
 		}
 		return ""
 	})
-	s.run(b, "join", s.inviting(a, 1), "--hostname", "b")
+	s.run(b, "join", s.inviting(a), "--hostname", "b")
 	s.pingAll(10*time.Second, a, b)
 }
 

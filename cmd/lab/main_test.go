@@ -204,8 +204,8 @@ func (s *story) path(m, other *member, want string) string {
 	return ""
 }
 
-// inviting returns a fresh code for this many hosts.
-func (s *story) inviting(m *member, uses int) string {
+// inviting returns a fresh code for one host.
+func (s *story) inviting(m *member) string {
 	s.Helper()
-	return s.run(m, "invite", "--uses", fmt.Sprint(uses))
+	return s.run(m, "invite")
 }

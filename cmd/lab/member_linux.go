@@ -61,12 +61,9 @@ func (m *member) start(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	return await(ctx, 10*time.Millisecond, func() (bool, error) {
-		select {
-		case <-m.agent.Done():
-			cancel()
-			return false, fmt.Errorf("the agent of %s ended with code %d\n%s", m.name, m.agent.ExitCode(), m.log())
-		default:
+	err := await(ctx, 10*time.Millisecond, func() (bool, error) {
+		if m.ended() {
+			return true, nil
 		}
 		r, err := m.warren(ctx, "status")
 		if err == nil && r.exit == exitNoAgent {
@@ -74,6 +71,19 @@ func (m *member) start(ctx context.Context) error {
 		}
 		return err == nil, err
 	})
+	if m.ended() {
+		return fmt.Errorf("the agent of %s ended with code %d\n%s", m.name, m.agent.ExitCode(), m.log())
+	}
+	return err
+}
+
+func (m *member) ended() bool {
+	select {
+	case <-m.agent.Done():
+		return true
+	default:
+		return false
+	}
 }
 
 // stop ends the agent as a service manager does and returns an error unless it ends in time with exit code 0.

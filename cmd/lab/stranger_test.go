@@ -131,11 +131,11 @@ func TestStrangerHearsNothing(t *testing.T) {
 	hears := listen(t, stranger, a.host.Addr(), a.host.Addr6())
 	for _, addr := range []netip.Addr{a.host.Addr(), a.host.Addr6()} {
 		target := netip.AddrPortFrom(addr, port)
-		any := netip.IPv4Unspecified()
+		local := netip.IPv4Unspecified()
 		if addr.Is6() {
-			any = netip.IPv6Unspecified()
+			local = netip.IPv6Unspecified()
 		}
-		udp, err := stranger.ListenUDP(netip.AddrPortFrom(any, 0))
+		udp, err := stranger.ListenUDP(netip.AddrPortFrom(local, 0))
 		s.must(err)
 		for name, packet := range hostilePackets(t, [32]byte(raw)) {
 			if _, err := udp.WriteToUDPAddrPort(packet, target); err != nil {
@@ -147,7 +147,7 @@ func TestStrangerHearsNothing(t *testing.T) {
 			}
 		}
 		udp.Close()
-		dialQUIC(s, stranger, any, target)
+		dialQUIC(s, stranger, local, target)
 		handshake(s, stranger, [32]byte(raw), target)
 		if got := hears.has(); len(got) > 0 {
 			t.Fatalf("a QUIC dial or a WireGuard handshake to %s is answered by %q", target, got)
@@ -287,7 +287,7 @@ func TestExpiredCodeTellsNothing(t *testing.T) {
 	s.found(a)
 	s.must(s.admit(s.ctx, a, b))
 	former, fresh := s.atPublic("former"), s.atPublic("fresh")
-	s.run(former, "join", s.inviting(a, 1), "--hostname", "former")
+	s.run(former, "join", s.inviting(a), "--hostname", "former")
 	s.run(former, "leave")
 
 	code := s.run(a, "invite", "--ttl", "1s", "--uses", "5")

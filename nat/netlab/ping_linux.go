@@ -60,11 +60,11 @@ func (h *Host) FirstEcho(ctx context.Context, dst netip.Addr, every time.Duratio
 func (h *Host) ping(ctx context.Context, dst netip.Addr, every time.Duration, first bool) ([]Echo, error) {
 	p := &pinger{dst: dst, id: int(rand.Uint32N(1 << 16))}
 	err := h.Do(func() (err error) {
-		network, any := "ip4:icmp", "0.0.0.0"
+		network, local := "ip4:icmp", "0.0.0.0"
 		if dst.Is6() {
-			network, any = "ip6:ipv6-icmp", "::"
+			network, local = "ip6:ipv6-icmp", "::"
 		}
-		p.conn, err = net.ListenPacket(network, any)
+		p.conn, err = net.ListenPacket(network, local)
 		return err
 	})
 	if err != nil {

@@ -47,27 +47,27 @@ func (ns *namespace) install(kind NAT, wan netip.Addr) error {
 	}
 
 	input := chain("input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter)
-	input(from("wan"), established(), verdict(expr.VerdictAccept))
-	input(from("wan"), protocol(unix.IPPROTO_ICMP), verdict(expr.VerdictAccept))
+	input(fromWAN(), established(), verdict(expr.VerdictAccept))
+	input(fromWAN(), protocol(unix.IPPROTO_ICMP), verdict(expr.VerdictAccept))
 	if kind != EarlyPacket {
-		input(from("wan"), verdict(expr.VerdictDrop))
+		input(fromWAN(), verdict(expr.VerdictDrop))
 	}
 
 	forward := chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
-	forward(from("wan"), established(), verdict(expr.VerdictAccept))
-	forward(from("wan"), verdict(expr.VerdictDrop))
+	forward(fromWAN(), established(), verdict(expr.VerdictAccept))
+	forward(fromWAN(), verdict(expr.VerdictDrop))
 
 	post := chain("post", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
 	switch kind {
 	case PortRestricted, EarlyPacket:
 	case PortRestrictedRemap:
-		post(towards("wan"), protocol(unix.IPPROTO_UDP), source(wan, 20000, 29999))
+		post(toWAN(), protocol(unix.IPPROTO_UDP), source(wan, 20000, 29999))
 	case Symmetric:
-		post(towards("wan"), protocol(unix.IPPROTO_UDP), []expr.Any{&expr.Masq{FullyRandom: true}})
+		post(toWAN(), protocol(unix.IPPROTO_UDP), []expr.Any{&expr.Masq{FullyRandom: true}})
 	default:
 		return fmt.Errorf("no rules for %v", kind)
 	}
-	post(towards("wan"), []expr.Any{&expr.Masq{}})
+	post(toWAN(), []expr.Any{&expr.Masq{}})
 
 	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("load the rules of a %s router: %w", kind, err)
@@ -75,9 +75,9 @@ func (ns *namespace) install(kind NAT, wan netip.Addr) error {
 	return nil
 }
 
-func from(iface string) []expr.Any    { return metaIs(expr.MetaKeyIIFNAME, name16(iface)) }
-func towards(iface string) []expr.Any { return metaIs(expr.MetaKeyOIFNAME, name16(iface)) }
-func protocol(p byte) []expr.Any      { return metaIs(expr.MetaKeyL4PROTO, []byte{p}) }
+func fromWAN() []expr.Any        { return metaIs(expr.MetaKeyIIFNAME, name16("wan")) }
+func toWAN() []expr.Any          { return metaIs(expr.MetaKeyOIFNAME, name16("wan")) }
+func protocol(p byte) []expr.Any { return metaIs(expr.MetaKeyL4PROTO, []byte{p}) }
 
 func metaIs(key expr.MetaKey, data []byte) []expr.Any {
 	return []expr.Any{
@@ -90,8 +90,10 @@ func established() []expr.Any {
 	zero := make([]byte, 4)
 	return []expr.Any{
 		&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Xor: zero,
-			Mask: binaryutil.NativeEndian.PutUint32(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED)},
+		&expr.Bitwise{
+			SourceRegister: 1, DestRegister: 1, Len: 4, Xor: zero,
+			Mask: binaryutil.NativeEndian.PutUint32(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED),
+		},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: zero},
 	}
 }
@@ -105,8 +107,10 @@ func source(addr netip.Addr, lowest, highest uint16) []expr.Any {
 		&expr.Immediate{Register: 1, Data: addr.AsSlice()},
 		&expr.Immediate{Register: 2, Data: binaryutil.BigEndian.PutUint16(lowest)},
 		&expr.Immediate{Register: 3, Data: binaryutil.BigEndian.PutUint16(highest)},
-		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1,
-			RegProtoMin: 2, RegProtoMax: 3, Specified: true},
+		&expr.NAT{
+			Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1,
+			RegProtoMin: 2, RegProtoMax: 3, Specified: true,
+		},
 	}
 }
 
