@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
@@ -21,6 +22,7 @@ type Core struct {
 	topology topology
 	wants    map[shortKey]want // what was asked of whom
 	delayed  []delayed         // own items whose push waits for the rate, sorted by key
+	recent   recent
 
 	now    time.Time // of this Step
 	acts   []Action  // of this Step
@@ -159,6 +161,13 @@ func (c *Core) received(from keys.NodeID, b []byte) {
 	if l == nil {
 		return // of a link that was hung up meanwhile
 	}
+	var sum [32]byte
+	if l.wanted == 0 && isPush(b) {
+		if sum = sha256.Sum256(b); c.recent.has(sum) {
+			c.stats.Duplicates++
+			return
+		}
+	}
 	m, err := c.codec.decode(b)
 	if err != nil {
 		if errors.Is(err, errType) {
@@ -171,7 +180,9 @@ func (c *Core) received(from keys.NodeID, b []byte) {
 	}
 	switch m.kind {
 	case typePush:
-		c.receivePush(l, m.items)
+		if c.receivePush(l, m.items) && sum != ([32]byte{}) {
+			c.recent.add(sum)
+		}
 	case typeRoot:
 		c.receiveRoot(l, m.root)
 	case typeBuckets:

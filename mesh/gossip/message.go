@@ -40,6 +40,8 @@ type haveLine struct {
 	version
 }
 
+func (h haveLine) compare(o haveLine) int { return bytes.Compare(h.key[:], o.key[:]) }
+
 type (
 	wireItem struct {
 		_       struct{} `cbor:",toarray"`

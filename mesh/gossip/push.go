@@ -56,56 +56,87 @@ func (c *Core) dead(k Key) bool {
 	return k.Kind == KindRecord && c.store.find(Key{KindLeft, k.Subject}.short()) != nil
 }
 
-// receivePush judges items from a neighbour, and passes on those that were new.
-func (c *Core) receivePush(l *link, items []*Item) {
+// recent remembers the last messages all of whose items are stored: each neighbour passes on the same bytes.
+type recent struct {
+	sums [32][32]byte
+	next int
+}
+
+func (r *recent) has(sum [32]byte) bool { return slices.Contains(r.sums[:], sum) }
+
+func (r *recent) add(sum [32]byte) {
+	r.sums[r.next] = sum
+	r.next = (r.next + 1) % len(r.sums)
+}
+
+// isPush reports whether a message is a push, or none at all.
+func isPush(b []byte) bool { return len(b) > 1 && b[1] == typePush }
+
+// receivePush judges items from a neighbour, and passes on those that were new. It reports whether all are stored, in
+// this or a newer version.
+func (c *Core) receivePush(l *link, items []*Item) bool {
 	if len(items) > 1 {
 		slices.SortFunc(items, (*Item).compare)
 	}
 	fresh := items[:0]
-	answered := false
+	answered, all := false, true
 	for _, it := range items {
 		if w, ok := c.wants[it.short()]; ok && w.from == l.peer {
 			delete(c.wants, it.short())
 			l.wanted = max(l.wanted-1, 0)
 			answered = true
 		}
-		stored, ok := c.accept(l, it)
-		if !ok {
-			break
-		}
-		if stored != nil {
-			fresh = append(fresh, stored)
+		switch c.accept(l, it) {
+		case stored:
+			fresh = append(fresh, c.store.find(it.short()).item)
+		case dropped:
+			all = false
+		case forged:
+			return false
 		}
 	}
-	if len(fresh) > 0 {
-		l.progress = l.progress || answered
+	if len(fresh) > 0 && answered {
+		l.progress = true
+		c.announce(fresh, l.peer) // others may well have these
+	} else if len(fresh) > 0 {
 		c.push(fresh, l.peer)
 	}
-	if answered && l.wanted == 0 && l.progress && c.topology.link(l.peer) == l {
+	if answered && l.wanted == 0 && l.progress {
 		c.compare(l) // until nothing is missing
 	}
+	return all
 }
 
-// accept judges one item and stores it if it is good and newer; else it returns nil. It reports false when the rest of
-// the message must not be believed.
-func (c *Core) accept(l *link, it *Item) (*Item, bool) {
+// outcome is what became of an item.
+type outcome int
+
+const (
+	stored outcome = iota
+	duplicate
+	dropped // for now
+	forged
+)
+
+// accept judges one item and stores it if it is good and newer. After a forged one the rest of the message is not
+// believed.
+func (c *Core) accept(l *link, it *Item) outcome {
 	e := c.store.find(it.short())
 	switch {
 	case e != nil && !it.Newer(e.item), c.dead(it.Key):
 		c.stats.Duplicates++
-		return nil, true
+		return duplicate
 	case e == nil && c.store.full(it.Kind), e != nil && !e.conforms(c.now, rateBurst):
 		c.stats.Limited++
-		return nil, true
+		return dropped
 	}
 	if err := c.cfg.Verifier.Verify(it); errors.Is(err, ErrUnknown) {
 		c.stats.Unknown++
 		c.compareSoon(l)
-		return nil, true
+		return dropped
 	} else if err != nil {
 		c.stats.Forged++
 		c.blame(l.peer, "forged item")
-		return nil, false
+		return forged
 	}
 	if c.cfg.Intern != nil {
 		it = c.cfg.Intern(it)
@@ -114,7 +145,25 @@ func (c *Core) accept(l *link, it *Item) (*Item, bool) {
 	if e = c.keep(it); replaces {
 		e.charge(c.now, rateRecovery)
 	}
-	return it, true
+	return stored
+}
+
+// announce tells all neighbours but one of items, so that those who lack them ask.
+func (c *Core) announce(items []*Item, except keys.NodeID) {
+	lines := make([]haveLine, len(items))
+	for i, it := range items {
+		e := c.store.find(it.short())
+		lines[i] = haveLine{e.key, e.version()}
+	}
+	slices.SortFunc(lines, haveLine.compare)
+	for part := range slices.Chunk(lines, maxLines) {
+		body := c.codec.encode(&message{kind: typeHave, entries: part})
+		for _, l := range c.topology.links {
+			if l.peer != except {
+				c.do(Send{Peer: l.peer, Body: body, Sync: true})
+			}
+		}
+	}
 }
 
 // push sends items to all neighbours but one, in as few messages as they fit into.

@@ -8,6 +8,9 @@ import (
 	"warren/keys"
 )
 
+// maxLines is the number of lines that a have message holds.
+const maxLines = (MaxMessage - 512) / entrySize
+
 // unknownRetry is how soon a neighbour is compared with again after it sent an item that could not be judged.
 const unknownRetry = time.Second
 
@@ -62,7 +65,6 @@ func (c *Core) receiveBuckets(l *link, sums []byte) {
 	}
 	c.stats.Rounds++
 	slices.Sort(differ)
-	const room = (MaxMessage - 512) / entrySize
 	m := &message{kind: typeHave}
 	flush := func() {
 		if l.serve(c.now, len(m.entries)*entrySize) {
@@ -72,10 +74,10 @@ func (c *Core) receiveBuckets(l *link, sums []byte) {
 	}
 	for _, b := range differ {
 		entries := c.store.buckets[b].entries
-		if len(m.listed) > 0 && len(m.entries)+len(entries) > room {
+		if len(m.listed) > 0 && len(m.entries)+len(entries) > maxLines {
 			flush()
 		}
-		for i := range entries[:min(len(entries), room)] {
+		for i := range entries[:min(len(entries), maxLines)] {
 			m.entries = append(m.entries, haveLine{entries[i].key, entries[i].version()})
 		}
 		m.listed = append(m.listed, b)
@@ -116,8 +118,8 @@ func (c *Core) receiveHave(l *link, listed []byte, lines []haveLine) {
 		l.wanted += len(part)
 		c.send(l, &message{kind: typeWant, wants: part})
 	}
-	slices.SortFunc(answer.entries, func(a, b haveLine) int { return bytes.Compare(a.key[:], b.key[:]) })
-	for part := range slices.Chunk(answer.entries, (MaxMessage-512)/entrySize) {
+	slices.SortFunc(answer.entries, haveLine.compare)
+	for part := range slices.Chunk(answer.entries, maxLines) {
 		if l.serve(c.now, len(part)*entrySize) {
 			c.send(l, &message{kind: typeHave, entries: part})
 		}
