@@ -69,13 +69,7 @@ func tell(t *testing.T, within time.Duration) *story {
 		}
 		t.Fatal(err)
 	}
-	// Not t.TempDir: sockets are in it, and their names may have 108 bytes only.
-	dir, err := os.MkdirTemp("", "lab-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	w, err := newWorld(dir, binary)
+	w, err := newWorld(t.TempDir(), binary)
 	if err != nil {
 		t.Fatal(err)
 	}
