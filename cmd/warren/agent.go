@@ -12,7 +12,7 @@ import (
 	"warren/mesh/control"
 )
 
-func (a *app) agentCommand() *cobra.Command {
+func agentCommand(a *app) *cobra.Command {
 	var c engineConfig
 	cmd := &cobra.Command{
 		Use:     "agent",

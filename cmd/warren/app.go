@@ -44,9 +44,9 @@ An agent runs on every host ("warren agent", or the service); the other commands
 	root.AddGroup(&cobra.Group{ID: groupNetwork, Title: "A network:"}, &cobra.Group{ID: groupLook, Title: "Look at it:"},
 		&cobra.Group{ID: groupAgent, Title: "The agent:"})
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(a.initCommand(), a.inviteCommand(), a.joinCommand(), a.upCommand(), a.downCommand(), a.leaveCommand(),
-		a.statusCommand(), a.pingCommand(), a.ipCommand(), a.waitCommand(),
-		a.agentCommand(), a.versionCommand())
+	root.AddCommand(initCommand(a), inviteCommand(a), joinCommand(a), upCommand(a), downCommand(a), leaveCommand(a),
+		statusCommand(a), pingCommand(a), ipCommand(a), waitCommand(a),
+		agentCommand(a), versionCommand(a))
 	return root
 }
 

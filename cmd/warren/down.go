@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func (a *app) downCommand() *cobra.Command {
+func downCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "down",
 		Short:   "disconnect; the membership is kept",

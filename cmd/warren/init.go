@@ -10,7 +10,7 @@ import (
 	"warren/mesh/control"
 )
 
-func (a *app) initCommand() *cobra.Command {
+func initCommand(a *app) *cobra.Command {
 	var req control.InitRequest
 	var ipRange string
 	var asJSON bool

@@ -12,7 +12,7 @@ import (
 	"warren/mesh/control"
 )
 
-func (a *app) inviteCommand() *cobra.Command {
+func inviteCommand(a *app) *cobra.Command {
 	var req control.InviteRequest
 	var asJSON bool
 	cmd := &cobra.Command{

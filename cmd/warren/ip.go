@@ -11,7 +11,7 @@ import (
 	"warren/mesh/control"
 )
 
-func (a *app) ipCommand() *cobra.Command {
+func ipCommand(a *app) *cobra.Command {
 	var only4, only6, asJSON bool
 	cmd := &cobra.Command{
 		Use:     "ip [PEER]",

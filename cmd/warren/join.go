@@ -11,7 +11,7 @@ import (
 	"warren/mesh/control"
 )
 
-func (a *app) joinCommand() *cobra.Command {
+func joinCommand(a *app) *cobra.Command {
 	var req control.JoinRequest
 	var asJSON bool
 	cmd := &cobra.Command{

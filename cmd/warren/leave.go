@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func (a *app) leaveCommand() *cobra.Command {
+func leaveCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "leave",
 		Short:   "sign off and forget the network",

@@ -12,7 +12,7 @@ import (
 	"warren/mesh/control"
 )
 
-func (a *app) pingCommand() *cobra.Command {
+func pingCommand(a *app) *cobra.Command {
 	req := control.PingRequest{Timeout: 2 * time.Second}
 	var asJSON bool
 	cmd := &cobra.Command{

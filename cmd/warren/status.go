@@ -13,7 +13,7 @@ import (
 	"warren/mesh/control"
 )
 
-func (a *app) statusCommand() *cobra.Command {
+func statusCommand(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "status [PEER]",

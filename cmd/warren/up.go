@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func (a *app) upCommand() *cobra.Command {
+func upCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "up",
 		Short:   "connect this host to its network",

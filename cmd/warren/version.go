@@ -11,7 +11,7 @@ import (
 // release is the version that the Makefile sets by -ldflags; "" where the tool chain knows it.
 var release string
 
-func (a *app) versionCommand() *cobra.Command {
+func versionCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
 		Short:   "print the version",

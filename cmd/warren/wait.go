@@ -10,7 +10,7 @@ import (
 	"warren/mesh/control"
 )
 
-func (a *app) waitCommand() *cobra.Command {
+func waitCommand(a *app) *cobra.Command {
 	var req control.WaitRequest
 	cmd := &cobra.Command{
 		Use:     "wait",
