@@ -1,0 +1,286 @@
+package mesh
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"warren/keys"
+	"warren/mesh/clock"
+	"warren/mesh/control"
+	"warren/mesh/gossip"
+	"warren/mesh/join"
+	"warren/mesh/roster"
+	"warren/mesh/state"
+	"warren/tun"
+)
+
+// verbs are what the command line can ask of a node.
+type verbs struct{ *Node }
+
+// Init implements control.Backend.
+func (v verbs) Init(ctx context.Context, r control.InitRequest) (*control.InitReply, error) {
+	return ask(ctx, v.Node, func() (*control.InitReply, error) { return v.found(r) })
+}
+
+// found makes a network of which this host is the first member and signer.
+func (n *Node) found(r control.InitRequest) (*control.InitReply, error) {
+	if err := n.mayBegin(); err != nil {
+		return nil, err
+	}
+	now := n.clock.Now()
+	if now.Before(clock.BuildDate()) {
+		return nil, wrongClock(now, "found a network")
+	}
+	r.Name = first(r.Name, "home")
+	if !keys.ValidName(r.Name) {
+		return nil, badName("network name", r.Name)
+	}
+	host, err := hostName(r.Hostname)
+	if err != nil {
+		return nil, err
+	}
+	if !r.IPRange.IsValid() {
+		r.IPRange = keys.DefaultIPRange()
+	}
+	if !keys.ValidIPRange(r.IPRange) {
+		return nil, control.Errorf(control.ExitUsage, "a private IPv4 range such as 10.90.0.0/16",
+			"%s cannot be the range of a network", r.IPRange)
+	}
+	m, authority, recovery, err := n.makeNetwork(r.Name, host, r.IPRange, now)
+	if err != nil {
+		return nil, control.Errorf(control.ExitFailed, "", "%w", err)
+	}
+	reply := &control.InitReply{RecoveryKey: recovery.Recovery()}
+	if taken, err := tun.Conflicts(r.IPRange); err == nil && len(taken) > 0 {
+		text := fmt.Sprintf("%s is in use on this host (%s); what is directly attached wins", r.IPRange, strings.Join(taken, ", "))
+		n.warn("range-conflict", text)
+	}
+	n.adopt(m, authority, append(roster.LogItems(authority.Entries), roster.CertificateItem(m.own)))
+	n.down = false
+	if err := m.connect(); err != nil {
+		// Nothing is lost by starting over: nobody else knows of this network.
+		_ = n.forget()
+		return nil, err
+	}
+	n.log.Info("network founded", "network", r.Name, "id", authority.Network)
+	reply.Network, reply.Self, reply.Warnings = m.describe(), m.describeSelf(), slices.Clone(n.warnings)
+	return reply, nil
+}
+
+// makeNetwork makes the keys, the log and the certificate of a founder, and writes them down.
+func (n *Node) makeNetwork(name, host string, ipRange netip.Prefix, now time.Time) (
+	m *membership, authority *keys.Authority, recovery *keys.Root, err error,
+) {
+	files := vault{n.folder}
+	if m, err = files.makeKeys(); err != nil {
+		return nil, nil, nil, err
+	}
+	if m.root, err = keys.NewRoot(); err != nil {
+		return nil, nil, nil, err
+	}
+	if recovery, err = keys.NewRoot(); err != nil {
+		return nil, nil, nil, err
+	}
+	genesis, _, err := keys.Found(keys.Founding{Name: name, IPRange: ipRange, Created: now}, m.root, recovery.Public())
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if authority, err = keys.Replay([][]byte{genesis}); err != nil {
+		return nil, nil, nil, err
+	}
+	if m.ca, err = keys.NewCA(authority.Network, name, authority.Prefixes(), m.identity.ID(), now); err != nil {
+		return nil, nil, nil, err
+	}
+	entry, err := authority.AddSigner(m.ca.Certificate(), m.root)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if authority, err = authority.Append(entry); err != nil {
+		return nil, nil, nil, err
+	}
+	der, err := m.ca.Issue(keys.Profile{
+		Node: m.identity.ID(), Network: authority.Network, Name: host, WG: m.wg.Public(), Since: now,
+		Addrs:     join.Addresses(authority, m.identity.ID(), func(netip.Addr) bool { return false }),
+		NotBefore: now.Add(-join.Backdate), NotAfter: now.Add(join.CertificateLife),
+	}, m.identity.Public())
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if m.own, err = keys.ParseCertificate(der); err != nil {
+		return nil, nil, nil, err
+	}
+	if err = files.write(state.RootFile, m.root); err != nil {
+		return nil, nil, nil, err
+	}
+	if err = files.write(state.SignerFile, m.ca); err != nil {
+		return nil, nil, nil, err
+	}
+	return m, authority, recovery, files.establish(m.own, authority)
+}
+
+// mayBegin reports why this host can neither found nor join a network.
+func (n *Node) mayBegin() error {
+	if n.member == nil {
+		return nil
+	}
+	return control.Errorf(control.ExitFailed, "warren leave forgets it", "this host is a member of the network %q already",
+		n.member.authority().Name)
+}
+
+func wrongClock(now time.Time, what string) error {
+	return control.Errorf(control.ExitFailed, "set the clock, then try again",
+		"this host's clock says %s, which is before this program was built: it cannot %s", now.UTC().Format(time.DateTime), what)
+}
+
+func badName(what, name string) error {
+	return control.Errorf(control.ExitUsage, "letters a-z, digits and inner hyphens, at most 63 characters",
+		"%q cannot be a %s", name, what)
+}
+
+// hostName is the name asked for, or one made of the system's.
+func hostName(asked string) (string, error) {
+	if asked != "" {
+		if !keys.ValidName(asked) {
+			return "", badName("host name", asked)
+		}
+		return asked, nil
+	}
+	system, err := os.Hostname()
+	if err != nil {
+		return "", control.Errorf(control.ExitFailed, "give a name with --hostname", "the system has no host name: %w", err)
+	}
+	return keys.MakeLabel(system), nil
+}
+
+// Invite implements control.Backend.
+func (v verbs) Invite(ctx context.Context, r control.InviteRequest) (*control.InviteReply, error) {
+	given, err := resolve(ctx, r.Endpoints)
+	if err != nil {
+		return nil, err
+	}
+	return ask(ctx, v.Node, func() (*control.InviteReply, error) {
+		m, err := v.current()
+		if err != nil {
+			return nil, err
+		}
+		return m.invite(r, given)
+	})
+}
+
+// invite makes a join code and publishes the grant that it stands for.
+func (m *membership) invite(r control.InviteRequest, given []netip.AddrPort) (*control.InviteReply, error) {
+	if m.ca == nil {
+		return nil, control.Errorf(control.ExitPermission, "run it on "+m.signers(), "this host may not invite: it is no signer")
+	}
+	if now := m.clock.Now(); now.Before(clock.BuildDate()) {
+		return nil, wrongClock(now, "invite")
+	}
+	seed, err := keys.NewSeed()
+	if err != nil {
+		return nil, err
+	}
+	now := m.netTime()
+	code := keys.JoinCode{Network: m.authority().Network, Seed: seed, Expires: now.Add(r.TTL)}
+	var warnings []control.Warning
+	if code.Endpoints, warnings = m.endpoints(given); len(code.Endpoints) == 0 {
+		return nil, control.Errorf(control.ExitFailed, "bring a network interface up, or give one with --endpoint HOST:PORT",
+			"this host has no address that a join code could name")
+	}
+	invite := code.Invite()
+	slices.Sort(r.Groups)
+	grant := keys.Grant{
+		Invite: invite.ID, Key: invite.Key.Public().(ed25519.PublicKey), Uses: uint32(min(r.Uses, 1<<20)), Expires: code.Expires,
+		Groups: slices.Compact(r.Groups), Issued: now,
+	}
+	signed, err := keys.SignGrant(grant, m.ca)
+	if err != nil {
+		return nil, control.Errorf(control.ExitUsage, "", "%w", err)
+	}
+	item := roster.GrantItem(&grant, signed)
+	if err := m.store.PutSync(item); err != nil {
+		return nil, control.Errorf(control.ExitFailed, "", "%w", err)
+	}
+	m.step(gossip.Publish{Item: item})
+	reply := &control.InviteReply{
+		Code: code.String(), ID: invite.ID.String(), Expires: control.Time{Time: grant.Expires}, Uses: int(grant.Uses), Warnings: warnings,
+	}
+	for _, e := range code.Endpoints {
+		reply.Endpoints = append(reply.Endpoints, e.String())
+	}
+	return reply, nil
+}
+
+// endpoints are where a joiner should knock: what a person gave, else members that are reachable, ourselves first, else
+// what may work, with a warning.
+func (m *membership) endpoints(given []netip.AddrPort) ([]netip.AddrPort, []control.Warning) {
+	var all []netip.AddrPort
+	all = append(all, given...)
+	if len(given) == 0 {
+		if m.reachable() {
+			all = append(all, outside(m.candidates())...)
+		}
+		for _, who := range m.roster.Members() {
+			if who.Node != m.id() && who.Reachable() && m.online(who.Node) {
+				all = append(all, outside(who.Record.Candidates)...)
+			}
+		}
+	}
+	if len(all) > 0 {
+		return fitting(all), nil
+	}
+	var public, local []netip.AddrPort
+	for _, c := range m.candidates() {
+		if c.Kind == keys.Host {
+			local = append(local, c.Addr)
+		} else {
+			public = append(public, c.Addr)
+		}
+	}
+	return fitting(append(local, public...)), []control.Warning{{
+		Code: "not-reachable",
+		Text: fmt.Sprintf("no member is known to be reachable from outside: this code works on this host's LAN; "+
+			"for more, open UDP port %d on the router or use --endpoint HOST:PORT", m.port),
+	}}
+}
+
+// outside picks the addresses at which a reachable member is reachable.
+func outside(candidates []keys.Candidate) (all []netip.AddrPort) {
+	for _, c := range candidates {
+		if c.Kind == keys.Mapped || public(c.Addr.Addr()) {
+			all = append(all, c.Addr)
+		}
+	}
+	return all
+}
+
+// fitting picks as many endpoints as a code has room for: IPv4 first, as more hosts have it, then one IPv6.
+func fitting(all []netip.AddrPort) []netip.AddrPort {
+	var four, six []netip.AddrPort
+	for _, a := range all {
+		if a.Addr().Is4() && !slices.Contains(four, a) {
+			four = append(four, a)
+		} else if a.Addr().Is6() && !slices.Contains(six, a) {
+			six = append(six, a)
+		}
+	}
+	fours := min(len(four), keys.MaxEndpoints-min(len(six), 1))
+	picked := append([]netip.AddrPort(nil), four[:fours]...)
+	return append(picked, six[:min(len(six), keys.MaxEndpoints-fours, 2)]...)
+}
+
+// signers names the members that sign.
+func (m *membership) signers() string {
+	names := m.roster.Names()
+	var list []string
+	for _, s := range m.authority().Signers {
+		list = append(list, first(names[s.Node], s.Node.String()))
+	}
+	slices.Sort(list)
+	return strings.Join(list, " or ")
+}

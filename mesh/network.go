@@ -1,0 +1,236 @@
+package mesh
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"warren/keys"
+	"warren/mesh/clock"
+	"warren/mesh/gossip"
+	"warren/nat"
+	"warren/tun"
+)
+
+// sweepEvery is how often the loop looks for what fell due.
+const sweepEvery = time.Second
+
+// connect makes the membership live: paths, tunnels, the interface and links.
+func (m *membership) connect() error {
+	network := m.authority().Network
+	prefixes := m.authority().Prefixes()
+	if err := tun.Cleanup(prefixes, mark); err != nil {
+		m.log.Warn("leftovers not removed", "err", err)
+	}
+	var addrs []netip.Prefix
+	for _, a := range m.own.Addrs {
+		addrs = append(addrs, netip.PrefixFrom(a, a.BitLen()))
+	}
+	iface, err := tun.Create(tun.InterfaceConfig{
+		Name: m.ifname, MTU: tun.DefaultMTU, Addrs: addrs, Prefixes: prefixes, Mark: mark, Log: m.log,
+	})
+	if err != nil {
+		return tunError(err, m.ifname)
+	}
+	if err := m.dev.Attach(iface.Device()); err != nil {
+		_ = iface.Close()
+		return tunError(err, m.ifname)
+	}
+	m.iface = iface
+	if err := m.engine.SetKey(m.wg); err != nil {
+		return err
+	}
+	m.nat.SetSelf(nat.Self{Network: network, ID: m.id(), Key: m.wg, Overlay: prefixes})
+	m.tellPeers()
+	m.speak()
+	m.log.Info("connected", "network", m.authority().Name, "iface", m.ifname, "node", m.id())
+	return nil
+}
+
+// connected reports whether the membership is live.
+func (m *membership) connected() bool { return m.iface != nil }
+
+// disconnect undoes connect. The membership stays.
+func (m *membership) disconnect() {
+	if !m.connected() {
+		return
+	}
+	for id, l := range m.links {
+		l.Close()
+		m.step(gossip.LinkDown{Peer: id})
+	}
+	clear(m.links)
+	clear(m.dials)
+	clear(m.told)
+	m.tunnels.allow(nil)
+	m.dev.SetOwners(nil)
+	m.dev.Detach()
+	if err := m.iface.Close(); err != nil {
+		m.log.Warn("interface not removed", "iface", m.ifname, "err", err)
+	}
+	m.iface = nil
+	m.nat.ClearSelf()
+}
+
+// step drives the gossip core with one event and does what it asks for.
+func (m *membership) step(ev gossip.Event) {
+	for _, act := range m.gossip.Step(m.clock.Now(), ev, nil) {
+		m.act(act)
+	}
+	if m.dirty {
+		m.dirty = false
+		m.tellPeers()
+	}
+}
+
+func (m *membership) act(act gossip.Action) {
+	switch a := act.(type) {
+	case gossip.Send:
+		if l := m.links[a.Peer]; l != nil {
+			l.Gossip(a.Body, a.Sync)
+		}
+	case gossip.Dial:
+		m.dial(a.Peer)
+	case gossip.Hangup:
+		delete(m.dials, a.Peer)
+		m.unlink(a.Peer)
+	case gossip.Stored:
+		m.store.Put(a.Item)
+		m.stored(a.Item)
+	case gossip.Removed:
+		m.store.Delete(a.Key)
+	case gossip.Misbehaved:
+		m.log.Warn("member misbehaves", "peer", a.Peer, "why", a.Why)
+	case gossip.Wake:
+		m.wake.Reset(max(0, a.At.Sub(m.clock.Now())))
+	}
+}
+
+// stored takes over an item that gossip accepted.
+func (m *membership) stored(it *gossip.Item) {
+	who := m.roster.Apply(it)
+	switch {
+	case it.Kind == gossip.KindLog:
+		if err := (vault{m.folder}).writeLog(m.authority()); err != nil {
+			m.log.Error("log not written", "err", err)
+		}
+		m.warnSigners()
+	case who == m.id():
+		m.aboutSelf(it)
+	case who.IsZero():
+		return
+	}
+	m.dirty = true
+	if it.Kind == gossip.KindRecord && m.links[who] == nil {
+		m.heard[who] = m.clock.Now()
+	}
+	if m.roster.Gone(who) {
+		m.unlink(who)
+	}
+}
+
+// aboutSelf looks at what others remember of this host.
+func (m *membership) aboutSelf(it *gossip.Item) {
+	switch it.Kind {
+	case gossip.KindRecord:
+		m.speak() // if others remember something else of us than what is so
+	case gossip.KindRevocation:
+		m.warn("revoked", "this host was expelled from the network")
+	}
+}
+
+// tellPeers gives the roster to those who act on it: paths, tunnels, the device, gossip.
+func (m *membership) tellPeers() {
+	if !m.connected() {
+		return
+	}
+	owners := m.roster.Owners()
+	names := m.roster.Names()
+	known := map[keys.NodeID]tun.Peer{}
+	lines := []gossip.Member{}
+	present := map[keys.NodeID]bool{}
+	for _, who := range m.roster.Members() {
+		lines = append(lines, gossip.Member{ID: who.Node, Public: who.Reachable()})
+		if who.Node == m.id() {
+			continue
+		}
+		present[who.Node] = true
+		peer := tun.Peer{ID: who.Node, Key: who.WG}
+		info := nat.PeerInfo{ID: who.Node, Name: names[who.Node], Key: who.WG}
+		for _, a := range who.Addrs {
+			if owners[a] == who.Node {
+				peer.Allowed = append(peer.Allowed, netip.PrefixFrom(a, a.BitLen()))
+				info.Overlay = a
+			}
+		}
+		if who.Record != nil {
+			info.Candidates, info.NAT = who.Record.Candidates, who.Record.NAT
+		}
+		known[who.Node] = peer
+		if m.told[who.Node] != who {
+			m.told[who.Node] = who
+			m.nat.SetPeer(info)
+		}
+	}
+	m.tunnels.allow(known)
+	for id := range m.told {
+		if !present[id] {
+			delete(m.told, id)
+			m.nat.RemovePeer(id)
+		}
+	}
+	m.dev.SetOwners(owners)
+	m.step(gossip.Roster{Members: lines})
+}
+
+// packetFor is told by the device of a first packet for a member without a tunnel. The device asks again in a second.
+func (n *Node) packetFor(id keys.NodeID) {
+	n.tryPost(func() {
+		if n.member != nil && n.member.connected() {
+			n.want(id)
+		}
+	})
+}
+
+// want opens the tunnel to a member.
+func (n *Node) want(id keys.NodeID) {
+	if err := n.tunnels.want(id, n.clock.Now()); err != nil {
+		n.log.Debug("tunnel not opened", "peer", id, "err", err)
+	}
+}
+
+// sweep does what falls due about once a second.
+func (m *membership) sweep() {
+	now := m.clock.Now()
+	for id, until := range m.dials {
+		if now.After(until) {
+			m.dialFailed(id)
+		}
+	}
+	if now.Sub(m.swept) >= 5*time.Second {
+		m.swept = now
+		m.tunnels.sweep(now)
+	}
+}
+
+// netTime is what the clocks of the members agree on: the median of ours and our neighbours' if that is more than an
+// hour from ours, and never before this program was built.
+func (m *membership) netTime() time.Time {
+	now := m.clock.Now()
+	skews := []time.Duration{0}
+	for _, l := range m.links {
+		skews = append(skews, l.skew)
+	}
+	if len(skews) == 1 && m.skew != 0 {
+		skews = append(skews, m.skew)
+	}
+	slices.Sort(skews)
+	// Of an even number the later of the middle two: clocks that were never set are behind, not ahead.
+	if median := skews[len(skews)/2]; median.Abs() > time.Hour {
+		now = now.Add(median)
+	}
+	if built := clock.BuildDate(); now.Before(built) {
+		return built
+	}
+	return now
+}

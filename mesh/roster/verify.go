@@ -1,0 +1,126 @@
+package roster
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"warren/keys"
+	"warren/mesh/gossip"
+)
+
+// errLie is what an item gets whose body is about something else than the item says.
+var errLie = errors.New("roster: the body is not about what the item says")
+
+// unknown says that an item cannot be judged yet.
+func unknown(why string) error { return fmt.Errorf("roster: %s: %w", why, gossip.ErrUnknown) }
+
+// Verify judges an item for gossip: authentic, of this network, and about what it says it is about.
+func (r *Roster) Verify(it *gossip.Item) error {
+	switch it.Kind {
+	case gossip.KindLog:
+		return r.verifyLog(it)
+	case gossip.KindCertificate:
+		return r.verifyCertificate(it)
+	case gossip.KindRecord:
+		_, err := r.record(it)
+		return err
+	case gossip.KindLeft:
+		m := r.members[it.Subject]
+		if m == nil {
+			return unknown("the certificate of who left is missing")
+		}
+		left, err := keys.ParseLeft(it.Body, m.Public(), r.authority.Network)
+		return judged(err, err == nil && left.Node == m.Node)
+	case gossip.KindGrant:
+		g, err := keys.ParseGrant(it.Body, r.authority)
+		return judged(err, err == nil && g.Invite == keys.InviteID(it.Subject) && it.Seq == 0)
+	case gossip.KindReceipt:
+		rec, err := keys.ParseReceipt(it.Body, r.authority)
+		return judged(err, err == nil && rec.Subject() == it.Subject)
+	case gossip.KindRevocation:
+		rev, err := keys.ParseRevocation(it.Body, r.authority)
+		return judged(err, err == nil && revoked(rev) == it.Subject)
+	}
+	return fmt.Errorf("roster: an item of kind %d", it.Kind)
+}
+
+// judged joins a parser's verdict with whether the body is about the item's subject. What hangs on a signer that the
+// log does not name (yet) cannot be judged.
+func judged(err error, about bool) error {
+	switch {
+	case errors.Is(err, keys.ErrUnknownSigner):
+		return fmt.Errorf("%w: %w", err, gossip.ErrUnknown)
+	case err != nil:
+		return err
+	case !about:
+		return errLie
+	}
+	return nil
+}
+
+func (r *Roster) verifyLog(it *gossip.Item) error {
+	have := uint64(len(r.authority.Entries))
+	switch {
+	case it.Subject != sha256.Sum256(it.Body):
+		return errLie
+	case it.Seq > have:
+		return unknown("log entries before this one are missing")
+	case it.Seq < have:
+		return unknown("another log entry stands at this place")
+	}
+	_, err := r.authority.Append(it.Body)
+	return err
+}
+
+func (r *Roster) verifyCertificate(it *gossip.Item) error {
+	c, err := keys.ParseCertificate(it.Body)
+	if err != nil {
+		return err
+	}
+	if c.Node != keys.NodeID(it.Subject) || it.Seq != certificateSeq(c) {
+		return errLie
+	}
+	return r.Trust(c)
+}
+
+// Trust judges a certificate, whoever shows it: of a member known before, expiry is forgiven; of a newcomer it is not.
+// The error wraps gossip.ErrUnknown where a later log, or a better clock, may judge otherwise.
+func (r *Roster) Trust(c *keys.Certificate) error {
+	if r.gone[c.Node] {
+		return fmt.Errorf("roster: %s is no member any more", c.Node)
+	}
+	now := r.now()
+	if r.members[c.Node] != nil {
+		now = within(c, now)
+	}
+	err := r.authority.Verify(c, now)
+	if errors.Is(err, keys.ErrExpired) || errors.Is(err, keys.ErrNotYetValid) || errors.Is(err, keys.ErrUnknownSigner) {
+		return fmt.Errorf("%w: %w", err, gossip.ErrUnknown)
+	}
+	return err
+}
+
+// within moves a time into the certificate's validity.
+func within(c *keys.Certificate, now time.Time) time.Time {
+	switch {
+	case now.Before(c.NotBefore):
+		return c.NotBefore
+	case now.After(c.NotAfter):
+		return c.NotAfter
+	}
+	return now
+}
+
+func (r *Roster) record(it *gossip.Item) (*keys.Record, error) {
+	m := r.members[it.Subject]
+	if m == nil {
+		return nil, unknown("the certificate to a record is missing")
+	}
+	rec, err := keys.ParseRecord(it.Body, m.Public(), r.authority.Network)
+	if err := judged(err, err == nil && rec.Node == m.Node && rec.Seq == it.Seq); err != nil {
+		return nil, err
+	}
+	return rec, nil
+}

@@ -1,0 +1,219 @@
+package mesh
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"warren/keys"
+	"warren/mesh/control"
+	"warren/mesh/roster"
+	"warren/nat/path"
+)
+
+// Status implements control.Backend.
+func (v verbs) Status(ctx context.Context, peer string) (*control.Status, error) {
+	return ask(ctx, v.Node, func() (*control.Status, error) { return v.status(peer) })
+}
+
+func (n *Node) status(peer string) (*control.Status, error) {
+	st := &control.Status{Version: n.cfg.Version, State: control.StateNone, Warnings: slices.Clone(n.warnings)}
+	if d := n.clock.Offset(); d != 0 {
+		st.Warnings = append(st.Warnings, control.Warning{Code: "clock-offset", Text: "the clock is shifted by " + d.String() + " for a test"})
+	}
+	m := n.member
+	if m == nil {
+		return st, nil
+	}
+	st.Warnings = append(st.Warnings, m.clockWarnings()...)
+	st.State = control.StateDown
+	if m.connected() {
+		st.State = control.StateUp
+	}
+	if m.roster.Gone(m.id()) {
+		st.State = control.StateRevoked
+	}
+	network := m.describe()
+	st.Network, st.Self = &network, m.statusSelf()
+	others := m.others()
+	if peer != "" {
+		one, err := m.pick(peer)
+		if err != nil {
+			return nil, err
+		}
+		others = []*roster.Member{one}
+	}
+	names, open := m.roster.Names(), m.tunnels.sweep(n.clock.Now())
+	for _, who := range others {
+		st.Peers = append(st.Peers, m.statusPeer(who, names[who.Node], open))
+	}
+	slices.SortFunc(st.Peers, func(a, b control.Peer) int { return strings.Compare(a.Name, b.Name) })
+	return st, nil
+}
+
+// describe is the network as documents show it.
+func (m *membership) describe() control.Network {
+	a := m.authority()
+	return control.Network{Name: a.Name, ID: a.Network.String(), Members: len(m.roster.Members())}
+}
+
+// describeSelf is this host as documents show it.
+func (m *membership) describeSelf() control.Host {
+	return control.Host{Name: m.own.Name, ID: m.id().String(), Addresses: addresses(m.own), PublicKey: m.own.WG.String()}
+}
+
+func (m *membership) statusSelf() control.Self {
+	host := m.describeSelf()
+	seen := m.nat.NAT()
+	self := control.Self{
+		Name: control.Text(host.Name), ID: control.Text(host.ID), Addresses: host.Addresses, PublicKey: control.Text(host.PublicKey),
+		Signer: m.ca != nil, Expires: control.Time{Time: m.own.NotAfter},
+		NAT: control.NAT{UDP: seen.UDP, Mapping: control.Text(seen.Mapping.String()), Filtering: control.Text(seen.Filtering.String())},
+	}
+	if m.connected() {
+		for _, c := range m.candidates() {
+			self.Candidates = append(self.Candidates, c.Addr)
+		}
+	}
+	return self
+}
+
+func (m *membership) statusPeer(who *roster.Member, name string, open map[keys.NodeID]tunnel) control.Peer {
+	p := control.Peer{Name: name, ID: who.Node.String(), Addresses: addresses(who.Certificate), Online: m.online(who.Node), Path: control.PathIdle}
+	st := m.nat.PeerStatus(who.Node)
+	t, wanted := open[who.Node]
+	if l := m.links[who.Node]; l != nil {
+		p.RTT = control.Millis(l.RTT())
+	}
+	if !wanted {
+		return p
+	}
+	p.RxBytes, p.TxBytes = t.RxBytes, t.TxBytes
+	p.LastHandshake = control.Time{Time: t.LastHandshake}
+	p.Path, p.Reason = control.Path(st.State.String()), st.Reason
+	switch {
+	case st.State == path.Direct:
+		p.Endpoint, p.Transport = control.Text(st.Path.Remote.String()), "udp"
+		if st.RTT > 0 {
+			p.RTT = control.Millis(st.RTT)
+		}
+	case st.State == path.Probing && !p.Online:
+		p.Reason = first(p.Reason, "it was not heard of for a while")
+	}
+	return p
+}
+
+// online reports whether a member is linked or was heard of within five minutes.
+func (m *membership) online(id keys.NodeID) bool {
+	if !m.connected() {
+		return false
+	}
+	if m.links[id] != nil {
+		return true
+	}
+	now := m.clock.Now()
+	if st := m.nat.PeerStatus(id); !st.LastRx.IsZero() && now.Sub(m.wall(st.LastRx)) < 15*time.Second {
+		return true
+	}
+	heard, ok := m.heard[id]
+	return ok && now.Sub(heard) < 300*time.Second
+}
+
+// wall brings a time of the paths, which know no offset of the clock, to ours.
+func (m *membership) wall(t time.Time) time.Time { return t.Add(m.clock.Offset()) }
+
+// clockWarnings tell what is off with this host's clock.
+func (m *membership) clockWarnings() (all []control.Warning) {
+	now, net := m.clock.Now(), m.netTime()
+	if d := net.Sub(now); d.Abs() > time.Hour {
+		all = append(all, control.Warning{
+			Code: "clock", Text: fmt.Sprintf("this host's clock is off by %s: the network's time is %s", d.Round(time.Minute), net.UTC().Format(time.DateTime)),
+		})
+	}
+	if left := m.own.NotAfter.Sub(net); left < 21*24*time.Hour {
+		all = append(all, control.Warning{
+			Code: "certificate-expires", Text: "this host's certificate expires at " + m.own.NotAfter.UTC().Format(time.RFC3339),
+		})
+	}
+	return all
+}
+
+// addresses are a member's, IPv4 first.
+func addresses(c *keys.Certificate) []netip.Addr {
+	all := slices.Clone(c.Addrs)
+	slices.SortFunc(all, netip.Addr.Compare)
+	return all
+}
+
+func (m *membership) others() []*roster.Member {
+	return slices.DeleteFunc(m.roster.Members(), func(who *roster.Member) bool { return who.Node == m.id() })
+}
+
+// pick finds the member that a person means; this host is not among them.
+func (m *membership) pick(text string) (*roster.Member, error) { return m.pickOf(text, m.others()) }
+
+func (m *membership) pickOf(text string, members []*roster.Member) (*roster.Member, error) {
+	names := m.roster.Names()
+	named := make([]control.Named, len(members))
+	for i, who := range members {
+		named[i] = control.Named{Name: names[who.Node], ID: who.Node.String(), Addresses: who.Addrs}
+	}
+	i, err := control.Pick(text, named)
+	if err != nil {
+		return nil, err
+	}
+	return members[i], nil
+}
+
+// IP implements control.Backend.
+func (v verbs) IP(ctx context.Context, peer string) ([]netip.Addr, error) {
+	return ask(ctx, v.Node, func() ([]netip.Addr, error) {
+		m, err := v.current()
+		if err != nil {
+			return nil, err
+		}
+		if peer == "" {
+			return addresses(m.own), nil
+		}
+		who, err := m.pickOf(peer, m.roster.Members())
+		if err != nil {
+			return nil, err
+		}
+		return addresses(who.Certificate), nil
+	})
+}
+
+// Up implements control.Backend.
+func (v verbs) Up(ctx context.Context) error {
+	_, err := ask(ctx, v.Node, func() (struct{}, error) {
+		m, err := v.current()
+		if err != nil {
+			return struct{}{}, err
+		}
+		if !m.connected() {
+			if err := m.connect(); err != nil {
+				return struct{}{}, err
+			}
+		}
+		v.down = false
+		return struct{}{}, v.saveSettings()
+	})
+	return err
+}
+
+// Down implements control.Backend.
+func (v verbs) Down(ctx context.Context) error {
+	_, err := ask(ctx, v.Node, func() (struct{}, error) {
+		m, err := v.current()
+		if err != nil {
+			return struct{}{}, err
+		}
+		m.disconnect()
+		v.down = true
+		return struct{}{}, v.saveSettings()
+	})
+	return err
+}
