@@ -1,0 +1,281 @@
+package join
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"warren/keys"
+	"warren/mesh/link"
+)
+
+// office is a network with one member that is also its signer, and its registry in memory.
+type office struct {
+	identity  *keys.Identity
+	wg        keys.WGPrivate
+	authority *keys.Authority
+	ca        *keys.CA
+	own       *keys.Certificate
+	now       time.Time
+
+	grants   map[keys.InviteID]*keys.Grant
+	receipts []*keys.Receipt
+	names    map[string]keys.NodeID
+	full     error // of Commit
+}
+
+func (o *office) Grant(id keys.InviteID) *keys.Grant { return o.grants[id] }
+func (o *office) Receipts(id keys.InviteID) (found []*keys.Receipt) {
+	for _, r := range o.receipts {
+		if r.Invite == id {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+func (o *office) Owner(name string) (keys.NodeID, bool) { id, ok := o.names[name]; return id, ok }
+func (o *office) Taken(addr netip.Addr, _ keys.NodeID) bool {
+	return slices.Contains(o.own.Addrs, addr)
+}
+func (o *office) Member(id keys.NodeID) bool { return id == o.own.Node }
+func (o *office) Commit(r *keys.Receipt, _ []byte) error {
+	if o.full == nil {
+		o.receipts = append(o.receipts, r)
+		o.names[r.Name] = r.Node
+	}
+	return o.full
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func newOffice() *office {
+	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+	o := &office{
+		identity: must(keys.NewIdentity()), wg: must(keys.NewWGPrivate()), now: now,
+		grants: map[keys.InviteID]*keys.Grant{}, names: map[string]keys.NodeID{},
+	}
+	root, recovery := must(keys.NewRoot()), must(keys.NewRoot())
+	genesis, _, err := keys.Found(keys.Founding{Name: "lab", Created: now}, root, recovery.Public())
+	if err != nil {
+		panic(err)
+	}
+	a := must(keys.Replay([][]byte{genesis}))
+	o.ca = must(keys.NewCA(a.Network, a.Name, a.Prefixes(), o.identity.ID(), now))
+	o.authority = must(a.Append(must(a.AddSigner(o.ca.Certificate(), root))))
+	o.own = must(keys.ParseCertificate(must(o.ca.Issue(keys.Profile{
+		Name: "founder", WG: o.wg.Public(), Since: now, NotBefore: now.Add(-Backdate), NotAfter: now.Add(CertificateLife),
+		Addrs: Addresses(o.authority, o.identity.ID(), func(netip.Addr) bool { return false }),
+	}, o.identity.Public()))))
+	o.names["founder"] = o.own.Node
+	return o
+}
+
+// invite makes an invite and the code's part that matters here.
+func (o *office) invite(uses uint32, ttl time.Duration) keys.JoinCode {
+	code := keys.JoinCode{Network: o.authority.Network, Seed: must(keys.NewSeed()), Expires: o.now.Add(ttl)}
+	inv := code.Invite()
+	o.grants[inv.ID] = &keys.Grant{
+		Invite: inv.ID, Key: inv.Key.Public().(ed25519.PublicKey), Uses: uses, Expires: o.now.Add(ttl), Groups: []string{"guests"}, Issued: o.now,
+	}
+	return code
+}
+
+func (o *office) host() Host {
+	signer := &Signer{Authority: o.authority, CA: o.ca, Node: o.own.Node, WG: o.wg, Registry: o, Now: func() time.Time { return o.now }}
+	return Host{
+		Network: o.authority.Network, Node: o.own.Node, Identity: o.identity, Certificate: o.own.DER, Log: o.authority.Entries,
+		Judge: func(_ context.Context, id keys.InviteID, joiner keys.NodeID) (Verdict, error) {
+			g := o.grants[id]
+			if g == nil {
+				return Verdict{}, nil
+			}
+			return Verdict{Key: g.Key, No: Judge(g, o.Receipts(id), joiner, o.now)}, nil
+		},
+		Signer: func(context.Context) (keys.NodeID, keys.WGPublic, error) { return o.own.Node, o.wg.Public(), nil },
+		Redeem: func(_ context.Context, _ keys.NodeID, r *Redemption) (*Issued, error) {
+			// As over a call to another member.
+			return signer.Redeem(must(DecodeRedemption(EncodeRedemption(r))))
+		},
+	}
+}
+
+func applicant(code keys.JoinCode, name string) Applicant {
+	return Applicant{
+		Network: code.Network, Invite: code.Invite(), Identity: must(keys.NewIdentity()), WG: must(keys.NewWGPrivate()), Name: name,
+	}
+}
+
+// meet lets a joiner and a member talk; the two exporters are equal on an honest connection.
+func meet(t *testing.T, h Host, a Applicant, theirs, ours []byte) (*Admission, error) {
+	t.Helper()
+	left, right := net.Pipe()
+	served := make(chan error, 1)
+	go func() {
+		served <- Serve(t.Context(), Session{ReadWriter: right, Exporter: theirs}, a.Identity.ID(), h)
+		_ = right.Close()
+	}()
+	admission, err := Ask(Session{ReadWriter: left, Exporter: ours}, a)
+	_ = left.Close()
+	if serveErr := <-served; (serveErr == nil) != (err == nil) {
+		t.Errorf("the joiner saw %v, the member %v", err, serveErr)
+	}
+	return admission, err
+}
+
+func exporter() []byte {
+	b := make([]byte, 32)
+	if _, err := rand.Read(b); err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// code is what a refusal says, "" where it is none.
+func code(err error) Code {
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		return r.Code
+	}
+	return ""
+}
+
+func TestJoin(t *testing.T) {
+	o := newOffice()
+	jc := o.invite(1, time.Hour)
+	a, ex := applicant(jc, "laptop"), exporter()
+	got, err := meet(t, o.host(), a, ex, ex)
+	if err != nil {
+		t.Fatalf("Ask: %v", err)
+	}
+	own := got.Own
+	if own.Name != "laptop" || own.Node != a.Identity.ID() || own.WG != a.WG.Public() || !slices.Equal(own.Groups, []string{"guests"}) {
+		t.Errorf("certificate of %q with groups %q, want the joiner's own keys, its name and the invite's groups", own.Name, own.Groups)
+	}
+	if got.Member.Node != o.own.Node || got.Authority.Network != o.authority.Network {
+		t.Error("the admission names another member or network than the one that served")
+	}
+
+	// The same host again, as after a crash: the same member, no use lost.
+	again, err := meet(t, o.host(), a, ex, ex)
+	if err != nil || again.Own.Name != "laptop" || !slices.Equal(again.Own.Addrs, own.Addrs) || len(o.receipts) != 1 {
+		t.Errorf("repeated join: %v, %d receipts; want the same name and addresses and one receipt", err, len(o.receipts))
+	}
+	// Another host with the same code.
+	if _, err := meet(t, o.host(), applicant(jc, "other"), ex, ex); code(err) != CodeUsed {
+		t.Errorf("second host with a code for one: %v, want %q", err, CodeUsed)
+	}
+}
+
+func TestJoinRefused(t *testing.T) {
+	ex := exporter()
+	for name, tt := range map[string]struct {
+		prepare func(o *office, jc *keys.JoinCode, a *Applicant)
+		theirs  []byte
+		want    Code
+	}{
+		"unknown invite":         {prepare: func(_ *office, jc *keys.JoinCode, a *Applicant) { jc.Seed[0] ^= 1; a.Invite = jc.Invite() }, want: CodeRefused},
+		"another network":        {prepare: func(_ *office, _ *keys.JoinCode, a *Applicant) { a.Network[0] ^= 1 }, want: CodeRefused},
+		"invite of another seed": {prepare: func(_ *office, jc *keys.JoinCode, a *Applicant) { jc.Seed[0] ^= 1; a.Invite.Key = jc.Invite().Key }, want: CodeRefused},
+		"relayed connection":     {theirs: exporter(), want: CodeRefused},
+		"expired":                {prepare: func(o *office, _ *keys.JoinCode, _ *Applicant) { o.now = o.now.Add(2 * time.Hour) }, want: CodeExpired},
+		"needs approval":         {prepare: func(o *office, jc *keys.JoinCode, _ *Applicant) { o.grants[jc.Invite().ID].Approve = true }, want: CodePending},
+		"name taken":             {prepare: func(_ *office, _ *keys.JoinCode, a *Applicant) { a.Name, a.Explicit = "founder", true }, want: CodeName},
+		"disk full":              {prepare: func(o *office, _ *keys.JoinCode, _ *Applicant) { o.full = errors.New("no space left") }, want: CodeFailed},
+		"key of a member":        {prepare: func(o *office, _ *keys.JoinCode, a *Applicant) { a.Identity = o.identity }, want: CodeFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOffice()
+			jc := o.invite(1, time.Hour)
+			a := applicant(jc, "laptop")
+			if tt.prepare != nil {
+				tt.prepare(o, &jc, &a)
+			}
+			theirs := ex
+			if tt.theirs != nil {
+				theirs = tt.theirs
+			}
+			got, err := meet(t, o.host(), a, theirs, ex)
+			if err == nil || code(err) != tt.want {
+				t.Errorf("Ask = %v, %v; want the refusal %q", got, err, tt.want)
+			}
+			if len(o.receipts) != 0 {
+				t.Errorf("a refused join left a receipt")
+			}
+		})
+	}
+}
+
+// TestNameTakenGetsNumber: a name that nobody asked for by hand is changed rather than refused.
+func TestNameTakenGetsNumber(t *testing.T) {
+	o := newOffice()
+	jc, ex := o.invite(2, time.Hour), exporter()
+	for _, want := range []string{"founder-2", "founder-3"} {
+		got, err := meet(t, o.host(), applicant(jc, "founder"), ex, ex)
+		if err != nil || got.Own.Name != want {
+			t.Fatalf("join as founder: %v, want the name %q", err, want)
+		}
+	}
+}
+
+// TestJoinerChecksTheNetwork: a member of another network cannot pass for one of ours, even if it knows the invite.
+func TestJoinerChecksTheNetwork(t *testing.T) {
+	ours, theirs := newOffice(), newOffice()
+	jc, ex := ours.invite(1, time.Hour), exporter()
+	theirs.grants = ours.grants
+	h := theirs.host()
+	h.Network = ours.authority.Network // claims to be ours
+	if got, err := meet(t, h, applicant(jc, "laptop"), ex, ex); err == nil || code(err) != "" {
+		t.Errorf("Ask = %v, %v; want an error of our own check", got, err)
+	}
+}
+
+// TestRefusalsTellNothing: whoever did not prove an invite gets the same bytes, whether it exists or not.
+func TestRefusalsTellNothing(t *testing.T) {
+	o := newOffice()
+	jc := o.invite(1, -time.Hour)
+	var answers [][]byte
+	for _, id := range []keys.InviteID{jc.Invite().ID, {1}} {
+		left, right := net.Pipe()
+		go func() {
+			_ = Serve(t.Context(), Session{ReadWriter: right, Exporter: exporter()}, keys.NodeID{9}, o.host())
+			_ = right.Close()
+		}()
+		if err := send(left, link.KindJoinProve, prove{Invite: id, Signature: make([]byte, 64)}); err != nil {
+			t.Fatal(err)
+		}
+		f, err := link.ReadFrame(left)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answers = append(answers, f.Body)
+	}
+	if !bytes.Equal(answers[0], answers[1]) {
+		t.Errorf("an existing invite is answered %q, another %q", answers[0], answers[1])
+	}
+}
+
+// FuzzMessages: what can be read of a redemption or an answer is written back as the same bytes.
+func FuzzMessages(f *testing.F) {
+	f.Add(EncodeRedemption(&Redemption{CSR: []byte{1}, Exporter: []byte{2}}))
+	f.Add(EncodeAnswer(&Issued{Certificate: []byte{1}, Items: []Item{{Kind: 2, Body: []byte{3}}}}, nil))
+	f.Add(EncodeAnswer(nil, refused()))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if r, err := DecodeRedemption(in); err == nil && !bytes.Equal(EncodeRedemption(r), in) {
+			t.Errorf("redemption %x is written back as %x", in, EncodeRedemption(r))
+		}
+		if i, err := DecodeAnswer(in); err == nil && !bytes.Equal(EncodeAnswer(i, nil), in) {
+			t.Errorf("answer %x is written back as %x", in, EncodeAnswer(i, nil))
+		}
+	})
+}
