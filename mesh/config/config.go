@@ -108,8 +108,7 @@ func (c Config) with(flags Flags) (Config, error) {
 }
 
 func rootCause(err error) string {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return pe.Err.Error()
 	}
 	return err.Error()

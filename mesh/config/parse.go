@@ -48,8 +48,7 @@ func Parse(base Config, name string, text []byte) (Config, error) {
 }
 
 func syntaxError(name string, err error) *Error {
-	var pe toml.ParseError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[toml.ParseError](err); ok {
 		msg := pe.Message
 		if msg == "" {
 			_, msg, _ = strings.Cut(pe.Error(), ": ")

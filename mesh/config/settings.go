@@ -171,8 +171,10 @@ func checkProxy(s string) string {
 }
 
 func want(what string, v any) string {
-	got := map[string]string{"string": "a string", "int64": "a number", "float64": "a fraction", "bool": "true or false",
-		"[]interface {}": "a list"}[fmt.Sprintf("%T", v)]
+	got := map[string]string{
+		"string": "a string", "int64": "a number", "float64": "a fraction", "bool": "true or false",
+		"[]interface {}": "a list",
+	}[fmt.Sprintf("%T", v)]
 	if got == "" {
 		got = "something else"
 	}
