@@ -89,7 +89,7 @@ func (c *Core) fill() {
 	}
 	if p := c.pick(len(t.roster), func(i int) keys.NodeID { return t.roster[i].ID }); p != nil {
 		c.dial(p, false)
-		c.fillAt(c.now.Add(c.jitter(50 * time.Millisecond)))
+		c.fillAt(c.now.Add(c.patience(c.cfg.RetryMin / 20)))
 		return
 	}
 	t.failures++

@@ -75,7 +75,9 @@ type codec struct {
 }
 
 func newCodec() codec {
-	enc, err := cbor.CoreDetEncOptions().EncMode()
+	opts := cbor.CoreDetEncOptions()
+	opts.NilContainers = cbor.NilContainerAsEmpty // so that null is not another form of an empty string
+	enc, err := opts.EncMode()
 	if err != nil {
 		panic("gossip: CBOR encoding options: " + err.Error())
 	}
@@ -111,11 +113,7 @@ func (c codec) encode(m *message) []byte {
 			data = binary.BigEndian.AppendUint64(data, e.seq)
 			data = append(data, e.hash[:]...)
 		}
-		listed := m.listed
-		if listed == nil {
-			listed = []byte{}
-		}
-		v = wireHave{Type: typeHave, Listed: listed, Entries: data}
+		v = wireHave{Type: typeHave, Listed: m.listed, Entries: data}
 	case typeWant:
 		data := make([]byte, 0, len(m.wants)*16)
 		for i := range m.wants {
