@@ -14,12 +14,12 @@ import (
 	"time"
 
 	"warren/keys/canon"
-	"warren/keys/entry"
+	"warren/keys/secret"
 )
 
 // Limits of an authority log.
 const (
-	MaxEntry   = entry.Limit // bytes
+	MaxEntry   = canon.MaxEntry // bytes
 	MaxEntries = 4096
 	MaxRoots   = 16
 	MaxSigners = 64
@@ -34,7 +34,7 @@ var (
 	// ErrEntry is wrapped by errors about an entry that makes no sense in its log.
 	ErrEntry = errors.New("the entry is not allowed here")
 	// ErrEntryVersion is wrapped by errors about an entry of a later version of the program.
-	ErrEntryVersion = entry.ErrVersion
+	ErrEntryVersion = canon.ErrEntryVersion
 )
 
 // Policy is what the roots decided for all members. The zero value is the default.
@@ -90,18 +90,18 @@ func Found(spec Founding, root *Root, recovery ed25519.PublicKey) (genesis []byt
 	if !spec.IPRange.IsValid() {
 		spec.IPRange = DefaultIPRange()
 	}
-	body := &entry.Genesis{
-		Name: spec.Name, Range: entry.Prefix{Addr: spec.IPRange.Addr().AsSlice(), Bits: uint8(spec.IPRange.Bits())},
+	body := &canon.Genesis{
+		Name: spec.Name, Range: canon.Prefix{Addr: spec.IPRange.Addr().AsSlice(), Bits: uint8(spec.IPRange.Bits())},
 		Roots: [][]byte{root.Public(), recovery}, Threshold: 1, Created: seconds(spec.Created), Nonce: make([]byte, nonceBytes),
 	}
 	if _, err := rand.Read(body.Nonce); err != nil {
 		return nil, id, fmt.Errorf("keys: founding %.70q: %w", spec.Name, err)
 	}
-	e, err := entry.New(entry.Head{}, body)
+	e, err := canon.NewEntry(canon.Head{}, body)
 	if err != nil {
 		return nil, id, fmt.Errorf("keys: founding %.70q: %w", spec.Name, err)
 	}
-	if err := e.Sign(root.Key(), keyHash(root.Public()), nil); err != nil {
+	if err := e.Sign(root.Key(), secret.Hash(root.Public()), nil); err != nil {
 		return nil, id, fmt.Errorf("keys: founding %.70q: %w", spec.Name, err)
 	}
 	if genesis, err = e.Marshal(); err != nil {
@@ -117,12 +117,12 @@ func Found(spec Founding, root *Root, recovery ed25519.PublicKey) (genesis []byt
 const nonceBytes = 16
 
 // EntryHash returns the hash of an entry, by which the next one names it; of the genesis it is the network id.
-func EntryHash(b []byte) [32]byte { return entry.Hash(b) }
+func EntryHash(b []byte) [32]byte { return canon.EntryHash(b) }
 
 // PeekEntry returns where in its log an entry claims to stand, before any signature is checked: its index, 0 for the
 // genesis, and the hash of the entry before.
 func PeekEntry(b []byte) (index uint64, prev [32]byte, err error) {
-	e, err := entry.Parse(b)
+	e, err := canon.ParseEntry(b)
 	if err != nil {
 		return 0, prev, fmt.Errorf("keys: %w", err)
 	}
@@ -137,7 +137,7 @@ func Replay(entries [][]byte) (*Authority, error) {
 	}
 	a := &Authority{keep: map[[32]byte]map[[32]byte]struct{}{}}
 	for i, b := range entries {
-		if err := a.extend(b); err != nil {
+		if err := (ledger{a}).extend(b); err != nil {
 			return nil, fmt.Errorf("keys: replaying entry %d: %w", i, err)
 		}
 	}
@@ -145,10 +145,10 @@ func Replay(entries [][]byte) (*Authority, error) {
 }
 
 // Append verifies one more entry and returns the state after it; a stays as it is. The error wraps ErrChain,
-// ErrThreshold, ErrEntryVersion or ErrEntry, and is from package entry or canon if the form is bad already.
+// ErrThreshold, ErrEntryVersion or ErrEntry, and wraps canon.ErrForm or canon.ErrSize if the form is bad already.
 func (a *Authority) Append(b []byte) (*Authority, error) {
 	next := a.clone()
-	if err := next.extend(b); err != nil {
+	if err := (ledger{next}).extend(b); err != nil {
 		return nil, fmt.Errorf("keys: appending to the log: %w", err)
 	}
 	return next, nil
@@ -165,9 +165,12 @@ func (a *Authority) clone() *Authority {
 	return &next
 }
 
+// ledger is an Authority in the making, which may still change.
+type ledger struct{ *Authority }
+
 // extend verifies b and changes a, which is undefined after an error.
-func (a *Authority) extend(b []byte) error {
-	e, err := entry.Parse(b)
+func (a ledger) extend(b []byte) error {
+	e, err := canon.ParseEntry(b)
 	if err != nil {
 		return err
 	}
@@ -177,7 +180,7 @@ func (a *Authority) extend(b []byte) error {
 	if len(a.Entries) == MaxEntries {
 		return fmt.Errorf("more than %d entries: %w", MaxEntries, ErrEntry)
 	}
-	if g, ok := e.Body.(*entry.Genesis); ok {
+	if g, ok := e.Body.(*canon.Genesis); ok {
 		if err := a.found(g); err != nil {
 			return err
 		}
@@ -188,7 +191,7 @@ func (a *Authority) extend(b []byte) error {
 	if err := a.apply(e.Body); err != nil {
 		return err
 	}
-	a.Head = entry.Hash(b)
+	a.Head = canon.EntryHash(b)
 	a.Entries = append(a.Entries, bytes.Clone(b))
 	if len(a.Entries) == 1 {
 		a.Network = NetworkID(a.Head)
@@ -196,7 +199,7 @@ func (a *Authority) extend(b []byte) error {
 	return nil
 }
 
-func (a *Authority) found(g *entry.Genesis) error {
+func (a ledger) found(g *canon.Genesis) error {
 	addr, ok := netip.AddrFromSlice(g.Range.Addr)
 	a.Name, a.IPRange, a.Created = g.Name, netip.PrefixFrom(addr, int(g.Range.Bits)), instant(g.Created)
 	if !ok || !ValidName(g.Name) || !ValidIPRange(a.IPRange) || g.Created > maxSeconds || len(g.Nonce) != nonceBytes {
@@ -211,14 +214,14 @@ func (a *Authority) found(g *entry.Genesis) error {
 }
 
 // signedByRoots checks that exactly Threshold roots signed, and the new root if one is added.
-func (a *Authority) signedByRoots(e *entry.Entry) error {
+func (a ledger) signedByRoots(e *canon.Entry) error {
 	known := map[[32]byte]ed25519.PublicKey{}
 	for _, r := range a.Roots {
-		known[keyHash(r)] = r
+		known[secret.Hash(r)] = r
 	}
 	need := a.Threshold
-	if add, ok := e.Body.(*entry.RootAdd); ok && validKey(add.Key) {
-		added := keyHash(add.Key)
+	if add, ok := e.Body.(*canon.RootAdd); ok && secret.Valid(add.Key) {
+		added := secret.Hash(add.Key)
 		if !slices.ContainsFunc(e.Joint.Signatures, func(s canon.Signature) bool { return s.Key == added }) {
 			return fmt.Errorf("the new root did not sign: %w", ErrThreshold)
 		}
@@ -244,24 +247,24 @@ func (a *Authority) bound() []byte {
 }
 
 // apply does what a verified entry says.
-func (a *Authority) apply(body entry.Body) error {
+func (a ledger) apply(body canon.Body) error {
 	switch b := body.(type) {
-	case *entry.Genesis: // found did it
-	case *entry.SignerAdd:
+	case *canon.Genesis: // found did it
+	case *canon.SignerAdd:
 		return a.addSigner(b.Certificate)
-	case *entry.SignerRemove:
+	case *canon.SignerRemove:
 		return a.removeSigner(b)
-	case *entry.RootAdd:
+	case *canon.RootAdd:
 		return a.addRoot(b.Key)
-	case *entry.RootRemove:
+	case *canon.RootRemove:
 		i := slices.IndexFunc(a.Roots, func(r ed25519.PublicKey) bool { return bytes.Equal(r, b.Key) })
 		if i < 0 || len(a.Roots)-1 < a.Threshold {
 			return fmt.Errorf("removing a root: unknown, or too few would be left: %w", ErrEntry)
 		}
 		a.Roots = slices.Delete(a.Roots, i, i+1)
-	case *entry.Threshold:
+	case *canon.Threshold:
 		return a.setThreshold(b.K)
-	case *entry.Policy:
+	case *canon.Policy:
 		if b.Lifetime > maxPolicy || b.FailClosedAfter > maxPolicy {
 			return fmt.Errorf("policy: longer than %d s: %w", maxPolicy, ErrEntry)
 		}
@@ -275,16 +278,16 @@ func (a *Authority) apply(body entry.Body) error {
 
 const maxPolicy = 100 * 365 * 24 * 60 * 60 // seconds
 
-func (a *Authority) addRoot(key []byte) error {
+func (a ledger) addRoot(key []byte) error {
 	pub := ed25519.PublicKey(key)
-	if !validKey(pub) || len(a.Roots) == MaxRoots || slices.ContainsFunc(a.Roots, func(r ed25519.PublicKey) bool { return r.Equal(pub) }) {
+	if !secret.Valid(pub) || len(a.Roots) == MaxRoots || slices.ContainsFunc(a.Roots, func(r ed25519.PublicKey) bool { return r.Equal(pub) }) {
 		return fmt.Errorf("adding a root: bad, known, or one too many: %w", ErrEntry)
 	}
 	a.Roots = append(a.Roots, pub)
 	return nil
 }
 
-func (a *Authority) setThreshold(k uint64) error {
+func (a ledger) setThreshold(k uint64) error {
 	if k < 1 || k > uint64(len(a.Roots)) {
 		return fmt.Errorf("threshold %d of %d: %w", k, len(a.Roots), ErrEntry)
 	}
@@ -292,7 +295,7 @@ func (a *Authority) setThreshold(k uint64) error {
 	return nil
 }
 
-func (a *Authority) addSigner(certificate []byte) error {
+func (a ledger) addSigner(certificate []byte) error {
 	s, err := parseSigner(certificate)
 	if err != nil {
 		return fmt.Errorf("adding a signer: %w: %w", err, ErrEntry)
@@ -308,7 +311,7 @@ func (a *Authority) addSigner(certificate []byte) error {
 	return nil
 }
 
-func (a *Authority) removeSigner(b *entry.SignerRemove) error {
+func (a ledger) removeSigner(b *canon.SignerRemove) error {
 	i := slices.IndexFunc(a.Signers, func(s Signer) bool { return bytes.Equal(s.Key[:], b.Signer) })
 	if i < 0 {
 		return fmt.Errorf("removing a signer: unknown: %w", ErrEntry)
@@ -318,7 +321,7 @@ func (a *Authority) removeSigner(b *entry.SignerRemove) error {
 		a.keep[s.Key] = map[[32]byte]struct{}{}
 	}
 	for _, list := range [][][]byte{b.Certificates, b.Revocations} {
-		hashes, err := entry.Hashes(list)
+		hashes, err := canon.Hashes(list)
 		if err != nil {
 			return fmt.Errorf("removing a signer: %w: %w", err, ErrEntry)
 		}
@@ -341,16 +344,16 @@ type Keep struct {
 }
 
 // entry makes an entry that follows the head, signed by roots. It may have too few signatures for Append, see Cosign.
-func (a *Authority) entry(body entry.Body, roots []*Root) ([]byte, error) {
-	e, err := entry.New(entry.Head{Index: uint64(len(a.Entries)), Prev: a.Head}, body)
+func (a *Authority) entry(body canon.Body, roots []*Root) ([]byte, error) {
+	e, err := canon.NewEntry(canon.Head{Index: uint64(len(a.Entries)), Prev: a.Head}, body)
 	if err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
-	if err := a.clone().apply(body); err != nil {
+	if err := (ledger{a.clone()}).apply(body); err != nil {
 		return nil, fmt.Errorf("keys: making an entry: %w", err)
 	}
 	for _, r := range roots {
-		if err := e.Sign(r.Key(), keyHash(r.Public()), a.bound()); err != nil {
+		if err := e.Sign(r.Key(), secret.Hash(r.Public()), a.bound()); err != nil {
 			return nil, fmt.Errorf("keys: making an entry: %w", err)
 		}
 	}
@@ -360,7 +363,7 @@ func (a *Authority) entry(body entry.Body, roots []*Root) ([]byte, error) {
 // AddSigner returns the entry that makes the owner of a signer's certificate (CA.Certificate) a signer, to be given to
 // Append; so do the methods below. roots must be as many as the threshold, or the entry must be completed by Cosign.
 func (a *Authority) AddSigner(certificate []byte, roots ...*Root) ([]byte, error) {
-	return a.entry(&entry.SignerAdd{Certificate: certificate}, roots)
+	return a.entry(&canon.SignerAdd{Certificate: certificate}, roots)
 }
 
 // RemoveSigner returns the entry that removes the signer with this SPKI hash and all it signed, but for what is kept.
@@ -372,29 +375,29 @@ func (a *Authority) RemoveSigner(key [32]byte, keep Keep, roots ...*Root) ([]byt
 		}
 		return out
 	}
-	return a.entry(&entry.SignerRemove{
+	return a.entry(&canon.SignerRemove{
 		Signer: key[:], Certificates: sorted(keep.Certificates), Revocations: sorted(keep.Revocations), More: keep.More,
 	}, roots)
 }
 
 // AddRoot returns the entry that adds a root, which signs too.
 func (a *Authority) AddRoot(added *Root, roots ...*Root) ([]byte, error) {
-	return a.entry(&entry.RootAdd{Key: added.Public()}, append(slices.Clone(roots), added))
+	return a.entry(&canon.RootAdd{Key: added.Public()}, append(slices.Clone(roots), added))
 }
 
 // RemoveRoot returns the entry that removes a root.
 func (a *Authority) RemoveRoot(root ed25519.PublicKey, roots ...*Root) ([]byte, error) {
-	return a.entry(&entry.RootRemove{Key: root}, roots)
+	return a.entry(&canon.RootRemove{Key: root}, roots)
 }
 
 // SetThreshold returns the entry after which k roots must sign.
 func (a *Authority) SetThreshold(k int, roots ...*Root) ([]byte, error) {
-	return a.entry(&entry.Threshold{K: uint64(max(k, 0))}, roots)
+	return a.entry(&canon.Threshold{K: uint64(max(k, 0))}, roots)
 }
 
 // SetPolicy returns the entry that sets the policy.
 func (a *Authority) SetPolicy(p Policy, roots ...*Root) ([]byte, error) {
-	return a.entry(&entry.Policy{
+	return a.entry(&canon.Policy{
 		StrictExpiry: p.StrictExpiry, Lifetime: uint64(max(p.Lifetime, 0) / time.Second),
 		FailClosedAfter: uint64(max(p.FailClosedAfter, 0) / time.Second),
 	}, roots)
@@ -402,14 +405,14 @@ func (a *Authority) SetPolicy(p Policy, roots ...*Root) ([]byte, error) {
 
 // Cosign adds root's signature to an entry that follows the head and has too few. The caller should know what it says.
 func (a *Authority) Cosign(b []byte, root *Root) ([]byte, error) {
-	e, err := entry.Parse(b)
+	e, err := canon.ParseEntry(b)
 	if err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
 	if e.Index != uint64(len(a.Entries)) || e.Prev != a.Head {
 		return nil, fmt.Errorf("keys: signing an entry: %w", ErrChain)
 	}
-	if err := e.Sign(root.Key(), keyHash(root.Public()), a.bound()); err != nil {
+	if err := e.Sign(root.Key(), secret.Hash(root.Public()), a.bound()); err != nil {
 		return nil, fmt.Errorf("keys: signing an entry: %w", err)
 	}
 	return e.Marshal()

@@ -82,10 +82,10 @@ func parseSigner(b []byte) (*Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", err, ErrCertificate)
 	}
-	s := &Signer{Key: keyHash(d.Public), Domain: d.Domain, Prefixes: d.Prefixes, Certificate: x}
+	s := &Signer{Key: secret.Hash(d.Public), Domain: d.Domain, Prefixes: d.Prefixes, Certificate: x}
 	name, internal := strings.CutSuffix(d.Domain, topDomain)
 	s.Network, err = ParseNetworkID(d.Host)
-	if err != nil || !internal || !ValidName(name) || !validKey(d.Public) || d.Host != s.Network.String() {
+	if err != nil || !internal || !ValidName(name) || !secret.Valid(d.Public) || d.Host != s.Network.String() {
 		return nil, fmt.Errorf("network, domain or key: %w", ErrCertificate)
 	}
 	if s.Node, err = ParseNodeID(d.URI[max(0, len(d.URI)-len(s.Node.String())):]); err != nil {
@@ -159,7 +159,7 @@ func (ca *CA) Issue(p Profile, pub ed25519.PublicKey) ([]byte, error) {
 }
 
 func (ca *CA) issue(p Profile, pub ed25519.PublicKey) ([]byte, error) {
-	if !validKey(pub) {
+	if !secret.Valid(pub) {
 		return nil, ErrKey
 	}
 	s := &ca.signer
@@ -240,7 +240,7 @@ func ParseRequest(b []byte) (*Request, error) {
 		return nil, fmt.Errorf("keys: reading a request: %w: %w", err, ErrObject)
 	}
 	r := &Request{Name: d.DNS, Public: d.Public, Node: NodeIDOf(d.Public)}
-	if !array(&r.WG, w.WG) || r.WG.IsZero() || r.Name != "" && !ValidName(r.Name) || !validKey(r.Public) {
+	if !array(&r.WG, w.WG) || r.WG.IsZero() || r.Name != "" && !ValidName(r.Name) || !secret.Valid(r.Public) {
 		return nil, fmt.Errorf("keys: reading a request: name or key: %w", ErrObject)
 	}
 	return r, nil

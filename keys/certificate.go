@@ -13,6 +13,8 @@ import (
 
 	"warren/keys/canon"
 	"warren/keys/der"
+	"warren/keys/name"
+	"warren/keys/secret"
 )
 
 // Limits of a certificate.
@@ -110,7 +112,7 @@ func parseCertificate(b []byte) (*Certificate, error) {
 		Issuer: l.Issuer,
 	}
 	c.Name, c.Domain, _ = strings.Cut(l.DNS, ".")
-	if c.Network, err = ParseNetworkID(x.URIs[0].Host); err != nil || !validKey(l.Public) {
+	if c.Network, err = ParseNetworkID(x.URIs[0].Host); err != nil || !secret.Valid(l.Public) {
 		return nil, errors.New("key or network")
 	}
 	if err := c.readPrivate(l.Private); err != nil {
@@ -173,7 +175,7 @@ func (p *Profile) check() error {
 // validLabels reports whether s holds at most this many names, ascending.
 func validLabels(s []string, most int) bool {
 	for i, l := range s {
-		if !validLabel(l) || i > 0 && s[i-1] >= l {
+		if !name.ValidLabel(l) || i > 0 && s[i-1] >= l {
 			return false
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"warren/keys/canon"
+	"warren/keys/name"
 )
 
 // Limits of a record; SignRecord and ParseRecord refuse more.
@@ -249,7 +250,7 @@ func (r *Record) check() error {
 		return fmt.Errorf("unknown NAT behaviour: %w", ErrObject)
 	}
 	for i, c := range r.Candidates {
-		if c.Kind < Host || c.Kind > Relayed || !validEndpoint(c.Addr) || slices.Contains(r.Candidates[:i], c) {
+		if c.Kind < Host || c.Kind > Relayed || !name.ValidEndpoint(c.Addr) || slices.Contains(r.Candidates[:i], c) {
 			return fmt.Errorf("candidate %s: %w", c.Addr, ErrObject)
 		}
 	}
@@ -264,14 +265,6 @@ func (r *Record) check() error {
 		}
 	}
 	return nil
-}
-
-// validEndpoint reports whether a packet could be sent to a at all: unicast, with a port, without a zone, IPv4 as
-// IPv4. Whether it should be is for the sender to judge.
-func validEndpoint(a netip.AddrPort) bool {
-	ip := a.Addr()
-	return a.Port() != 0 && ip.IsValid() && ip.Zone() == "" && !ip.Is4In6() && !ip.IsUnspecified() &&
-		!ip.IsMulticast() && ip != netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
 func printable(s string, most int) bool {
