@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"golang.zx2c4.com/wireguard/conn"
+
+	"warren/nat/demux"
 )
 
 // pair is a bind and an endpoint on it for every benchmark below: plain StdNetBind, and ours over the same sockets.
@@ -67,7 +69,7 @@ func BenchmarkBind(b *testing.B) {
 			bufs := make([][]byte, many)
 			for i := range bufs {
 				bufs[i] = make([]byte, size, 65535)
-				bufs[i][0] = typeTransport
+				bufs[i][0] = demux.TypeTransport
 			}
 			in := &batch{sizes: make([]int, conn.IdealBatchSize), eps: make([]conn.Endpoint, conn.IdealBatchSize)}
 			for range conn.IdealBatchSize {

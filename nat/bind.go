@@ -13,6 +13,7 @@ import (
 	"golang.zx2c4.com/wireguard/conn"
 
 	"warren/keys"
+	"warren/nat/demux"
 )
 
 const (
@@ -271,7 +272,7 @@ func (r *receiver) receive(bufs [][]byte, sizes []int, eps []conn.Endpoint) (int
 		}
 		b := bufs[i][:sizes[i]]
 		class := Classify(b)
-		if class != ClassWireGuard {
+		if class != demux.WireGuard {
 			sizes[i] = 0
 			r.control(class, arrival{flow: r.flows[i], at: now, data: b}, stamp)
 			continue
@@ -289,21 +290,21 @@ func (r *receiver) receive(bufs [][]byte, sizes []int, eps []conn.Endpoint) (int
 func (r *receiver) control(class Class, p arrival, stamp int64) {
 	b := r.bind
 	switch class {
-	case ClassSTUN:
+	case demux.STUN:
 		b.keep(b.stun, p, droppedSTUNFull)
-	case ClassQUIC:
+	case demux.QUIC:
 		p.src = r.cache.find(b.sources, p.flow, false)
 		switch {
 		case p.src == nil, p.src.peer.Load() == nil && p.src.joined.Load() == 0:
 			b.counts.add(droppedStranger)
-		case longHeader(p.data) && !p.src.fresh(stamp, quicFresh):
+		case demux.LongHeader(p.data) && !p.src.fresh(stamp, quicFresh):
 			b.counts.add(droppedStale)
 		default:
 			b.keep(b.quic, p, droppedQUICFull)
 		}
-	case ClassRelay:
+	case demux.Relay:
 		b.counts.add(droppedRelay)
-	case ClassUnknown, ClassWireGuard:
+	case demux.Unknown, demux.WireGuard:
 		b.counts.add(droppedUnknown)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"golang.zx2c4.com/wireguard/conn"
 
 	"warren/keys"
+	"warren/nat/demux"
 	"warren/nat/path"
 )
 
@@ -56,7 +57,7 @@ func TestReceiveSorts(t *testing.T) {
 	if err != nil || n != 6 {
 		t.Fatalf("received %d, %v", n, err)
 	}
-	for i, want := range []int{sizeTransport, 0, 0, 0, 0, sizeInitiation} {
+	for i, want := range []int{demux.SizeTransport, 0, 0, 0, 0, demux.SizeInitiation} {
 		if b.sizes[i] != want {
 			t.Errorf("packet %d: size %d, want %d", i, b.sizes[i], want)
 		}
@@ -120,33 +121,33 @@ func TestSend(t *testing.T) {
 		}
 	}
 
-	send(ep, typeInitiation)
+	send(ep, demux.TypeInitiation)
 	count("no path", way, 0)
 	if first := peer.first.Load(); first == nil || peer.signs.Load()&signInitiation == 0 {
 		t.Errorf("the initiation is not kept, signs %b", peer.signs.Load())
 	}
 	peer.chosen.Store(s.bind.sources.intern(path.UDP(way)))
-	send(ep, typeTransport)
+	send(ep, demux.TypeTransport)
 	count("chosen", way, 1)
 
-	_ = l.socket(far).WriteBatch(netip.AddrPort{}, addr("10.0.0.1:41641"), [][]byte{wg(t, typeInitiation)})
+	_ = l.socket(far).WriteBatch(netip.AddrPort{}, addr("10.0.0.1:41641"), [][]byte{wg(t, demux.TypeInitiation)})
 	b := newBatch()
 	if _, err := fns[0](b.bufs, b.sizes, b.eps); err != nil {
 		t.Fatal(err)
 	}
 	src := b.eps[0].(*Source)
-	send(src, typeResponse)
+	send(src, demux.TypeResponse)
 	count("of nobody, as it came", far, 1)
 	if peer.proven.Load() != nil {
 		t.Error("an unbound source proved a peer")
 	}
 	src.peer.Store(peer)
-	send(src, typeCookie)
+	send(src, demux.TypeCookie)
 	count("cookie, as it came", far, 2)
 	if peer.proven.Load() != nil {
 		t.Error("a cookie reply proves nothing")
 	}
-	send(src, typeResponse)
+	send(src, demux.TypeResponse)
 	count("bound, by the chosen path", way, 2)
 	if peer.proven.Load() != src || peer.signs.Load()&signProven == 0 {
 		t.Errorf("not proven by Send: %v, signs %b", peer.proven.Load(), peer.signs.Load())
@@ -163,14 +164,14 @@ func TestSend(t *testing.T) {
 // A response stops the resends: it names the sender's index of the initiation.
 func TestResponseAnswersInitiation(t *testing.T) {
 	peer := newPeer(keys.NodeID{1}, &inbox{wake: make(chan struct{}, 1)})
-	first := wg(t, typeInitiation)
+	first := wg(t, demux.TypeInitiation)
 	copy(first[4:8], []byte{1, 2, 3, 4})
 	peer.route(&peer.self, [][]byte{first}, time.Now(), 1)
 	for _, c := range []struct {
 		index [4]byte
 		want  bool
 	}{{[4]byte{1, 2, 3, 5}, false}, {[4]byte{1, 2, 3, 4}, true}} {
-		response := wg(t, typeResponse)
+		response := wg(t, demux.TypeResponse)
 		copy(response[8:12], c.index[:])
 		peer.received(response, &Source{})
 		if got := peer.first.Load().answered.Load(); got != c.want {

@@ -2,11 +2,12 @@ package nat
 
 import (
 	crand "crypto/rand"
-	"hash/maphash"
 	"net/netip"
 	"time"
 
 	"warren/keys"
+	"warren/nat/alarm"
+	"warren/nat/guard"
 	"warren/nat/local"
 	"warren/nat/path"
 	"warren/nat/stun"
@@ -38,7 +39,7 @@ type asked struct {
 type join struct {
 	key, user [32]byte
 	remote    netip.AddrPort
-	alarm     *alarm
+	alarm     *alarm.Alarm
 	sent      int
 	answered  bool
 	done      chan struct{}
@@ -60,12 +61,8 @@ type checks struct {
 	senders map[[8]byte]*member // by the start of their ids
 	asked   map[[12]byte]asked
 
-	seen, older map[[12]byte]struct{} // ids of authentic requests
-	turned      time.Time             // when seen became older
-
-	forged [1024]uint8 // bad packets in this second, by hash of the address
-	second int64
-	seed   maphash.Seed
+	seen  *guard.Replay // ids of authentic requests
+	flood *guard.Flood  // of bad packets
 }
 
 func newChecks(b *Bind, lo *local.Finder) *checks {
@@ -73,8 +70,8 @@ func newChecks(b *Bind, lo *local.Finder) *checks {
 		bind: b, local: lo,
 		senders: make(map[[8]byte]*member),
 		asked:   make(map[[12]byte]asked),
-		seen:    make(map[[12]byte]struct{}),
-		seed:    maphash.MakeSeed(),
+		seen:    guard.NewReplay(seenLife, maxSeen),
+		flood:   guard.NewFlood(maxForged),
 	}
 }
 
@@ -96,38 +93,10 @@ func (c *checks) request(id [12]byte, a asked, user, key [32]byte, sender keys.N
 	c.bind.writeOne(a.path.Local, a.path.Remote, stun.Request(id, stun.User(user, id, sender), key))
 }
 
-// limited reports whether the sender of p sent so many bad packets that it is not worth a look, and counts.
-func (c *checks) forgery(p *packet, bad bool) bool {
-	if second := p.at.Unix(); second != c.second {
-		c.second = second
-		clear(c.forged[:])
-	}
-	prefix, err := p.flow.Remote.Addr().Prefix(min(64, p.flow.Remote.Addr().BitLen()))
-	if err != nil {
-		return true
-	}
-	n := &c.forged[maphash.Comparable(c.seed, prefix)%uint64(len(c.forged))]
-	if bad && *n < maxForged {
-		*n++
-	}
-	return *n >= maxForged
-}
-
-// replayed reports whether id was seen in an authentic request before, and remembers it.
-func (c *checks) replayed(id [12]byte, now time.Time) bool {
-	if now.Sub(c.turned) > seenLife || len(c.seen) >= maxSeen {
-		c.seen, c.older, c.turned = make(map[[12]byte]struct{}), c.seen, now
-	}
-	_, is := c.seen[id]
-	_, was := c.older[id]
-	c.seen[id] = struct{}{}
-	return is || was
-}
-
 // drop counts a packet that proved nothing.
 func (c *checks) drop(p *packet, why counter) {
 	c.bind.counts.add(why)
-	c.forgery(p, true)
+	c.flood.Bad(p.flow.Remote.Addr(), p.at)
 }
 
 // stun handles one STUN packet.
@@ -135,7 +104,7 @@ func (l *loop) stun(p *packet) {
 	c := l.checks
 	src := l.bind.sources.get(direct(p.flow))
 	known := src != nil && (src.peer.Load() != nil || src.joined.Load() != 0)
-	if !known && c.forgery(p, false) {
+	if !known && c.flood.Full(p.flow.Remote.Addr(), p.at) {
 		l.bind.counts.add(droppedFlood)
 		return
 	}
@@ -170,7 +139,7 @@ func (l *loop) asked(p *packet, msg *stun.Message) {
 		c.drop(p, droppedForged)
 		return
 	}
-	if c.replayed(msg.ID, p.at) {
+	if c.seen.Again(msg.ID, p.at) {
 		c.drop(p, droppedReplay)
 		return
 	}
@@ -236,7 +205,7 @@ func (l *loop) bound(src *Source, m *member, at time.Time) {
 
 // join starts a JoinCheck.
 func (l *loop) join(j *join) {
-	j.alarm = newAlarm(func(now time.Time) {
+	j.alarm = alarm.New(func(now time.Time) {
 		var id [12]byte
 		_, _ = crand.Read(id[:]) // it never fails
 		a := asked{join: j, path: path.UDP(j.remote), at: now}
@@ -246,10 +215,10 @@ func (l *loop) join(j *join) {
 		if s := joinSchedule(); j.sent < len(s) {
 			next = s[j.sent] - s[j.sent-1]
 		}
-		l.alarms.set(j.alarm, now.Add(next))
+		l.alarms.Set(j.alarm, now.Add(next))
 	})
-	l.alarms.set(j.alarm, l.cfg.Now())
+	l.alarms.Set(j.alarm, l.cfg.Now())
 }
 
 // leave ends a JoinCheck.
-func (l *loop) leave(j *join) { l.alarms.clear(j.alarm) }
+func (l *loop) leave(j *join) { l.alarms.Clear(j.alarm) }

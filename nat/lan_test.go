@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"warren/nat/demux"
 )
 
 // lan is an in-memory network: what is written to the address of a socket can be read there.
@@ -116,7 +118,7 @@ func addr(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 // wg returns a message of WireGuard's type typ and its least size.
 func wg(t testing.TB, typ byte) []byte {
 	t.Helper()
-	size := map[byte]int{typeInitiation: sizeInitiation, typeResponse: sizeResponse, typeCookie: sizeCookie, typeTransport: sizeTransport}[typ]
+	size := map[byte]int{demux.TypeInitiation: demux.SizeInitiation, demux.TypeResponse: demux.SizeResponse, demux.TypeCookie: demux.SizeCookie, demux.TypeTransport: demux.SizeTransport}[typ]
 	b := make([]byte, size)
 	b[0] = typ
 	return b

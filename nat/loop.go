@@ -1,7 +1,6 @@
 package nat
 
 import (
-	"container/heap"
 	"context"
 	"hash/fnv"
 	"math/rand/v2"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"warren/keys"
+	"warren/nat/alarm"
 	"warren/nat/local"
 	"warren/nat/path"
 )
@@ -27,43 +27,6 @@ func resends() []time.Duration {
 	return []time.Duration{250 * time.Millisecond, 500 * time.Millisecond, time.Second}
 }
 
-// alarm is something to do at a time; index is its place in the heap, -1 if it is not set.
-type alarm struct {
-	at    time.Time
-	index int
-	fire  func(now time.Time)
-}
-
-func newAlarm(fire func(time.Time)) *alarm { return &alarm{index: -1, fire: fire} }
-
-type alarms []*alarm
-
-func (a alarms) Len() int           { return len(a) }
-func (a alarms) Less(i, j int) bool { return a[i].at.Before(a[j].at) }
-func (a alarms) Swap(i, j int)      { a[i], a[j] = a[j], a[i]; a[i].index, a[j].index = i, j }
-func (a *alarms) Push(x any)        { *a = append(*a, x.(*alarm)); (*a)[len(*a)-1].index = len(*a) - 1 }
-func (a *alarms) Pop() any {
-	last := (*a)[len(*a)-1]
-	last.index = -1
-	*a = (*a)[:len(*a)-1]
-	return last
-}
-
-func (a *alarms) set(al *alarm, at time.Time) {
-	al.at = at
-	if al.index < 0 {
-		heap.Push(a, al)
-		return
-	}
-	heap.Fix(a, al.index)
-}
-
-func (a *alarms) clear(al *alarm) {
-	if al != nil && al.index >= 0 {
-		heap.Remove(a, al.index)
-	}
-}
-
 // loop is what Run owns. Only port, view and posts are touched by other goroutines.
 type loop struct {
 	cfg   *Config
@@ -77,8 +40,8 @@ type loop struct {
 	}
 	self    *Self
 	members map[keys.NodeID]*member
-	alarms  alarms
-	poll    *alarm
+	alarms  alarm.Clock
+	poll    *alarm.Alarm
 	checks  *checks
 	local   *local.Finder
 	rand    *rand.Rand
@@ -95,12 +58,12 @@ func newLoop(cfg *Config, bind *Bind, in *inbox) *loop {
 		rand:    rand.New(rand.NewPCG(cfg.Seed, 1)),
 	}
 	l.view.Store(&local.View{})
-	l.poll = newAlarm(func(now time.Time) {
+	l.poll = alarm.New(func(now time.Time) {
 		if l.local.SetHosts(cfg.Hosts()) {
 			cfg.Log.Info("own addresses changed")
 			l.reset()
 		}
-		l.alarms.set(l.poll, now.Add(pollEvery))
+		l.alarms.Set(l.poll, now.Add(pollEvery))
 	})
 	return l
 }
@@ -125,14 +88,13 @@ func (l *loop) event(id keys.NodeID, ev path.Event) {
 func (l *loop) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	l.alarms.set(l.poll, l.cfg.Now().Add(pollEvery))
+	l.alarms.Set(l.poll, l.cfg.Now().Add(pollEvery))
 	for {
 		now := l.cfg.Now()
-		for len(l.alarms) > 0 && !l.alarms[0].at.After(now) {
-			due := heap.Pop(&l.alarms).(*alarm)
-			due.fire(now)
+		l.alarms.Run(now)
+		if next, ok := l.alarms.Next(); ok { // always: there is poll
+			timer.Reset(next.Sub(now))
 		}
-		timer.Reset(l.alarms[0].at.Sub(now)) // poll is always set
 		select {
 		case <-ctx.Done():
 			return
@@ -164,9 +126,9 @@ func (l *loop) wake(m *member) bool {
 	h := fnv.New64a()
 	_, _ = h.Write(m.info.ID[:])
 	m.core = path.New(path.Config{Self: l.self.ID, Peer: m.info.ID, Seed: l.cfg.Seed ^ h.Sum64(), Constants: l.cfg.Constants})
-	m.tick = newAlarm(func(time.Time) { l.step(m, path.Tick{}) })
-	m.again = newAlarm(func(now time.Time) { l.resendLater(m, now) })
-	m.sample = newAlarm(func(now time.Time) { l.traffic(m, now) })
+	m.tick = alarm.New(func(time.Time) { l.step(m, path.Tick{}) })
+	m.again = alarm.New(func(now time.Time) { l.resendLater(m, now) })
+	m.sample = alarm.New(func(now time.Time) { l.traffic(m, now) })
 	l.step(m, path.Candidates{Remote: l.usable(m.info.Candidates)})
 	return true
 }
@@ -192,7 +154,7 @@ func (l *loop) step(m *member, ev path.Event) {
 		case path.Resend:
 			l.resend(m, now)
 		case path.Wake:
-			l.alarms.set(m.tick, act.At)
+			l.alarms.Set(m.tick, act.At)
 		case path.Changed:
 			changed = true
 		}
@@ -224,13 +186,13 @@ func (l *loop) signed(p *Peer, signs uint32) {
 	now := l.cfg.Now()
 	if signs&signInitiation != 0 {
 		m.resent = 0
-		l.alarms.set(m.again, now.Add(resends()[0]))
+		l.alarms.Set(m.again, now.Add(resends()[0]))
 		l.step(m, path.Initiation{})
 	}
 	if src := p.proven.Load(); signs&signProven != 0 && src != nil && src.peer.Load() == p {
 		l.step(m, path.Proven{Path: src.path})
 	}
-	if signs&signTraffic != 0 && m.sample.index < 0 {
+	if signs&signTraffic != 0 && !m.sample.Pending() {
 		p.active.Store(true)
 		m.quiet = now
 		l.traffic(m, now)
@@ -252,7 +214,7 @@ func (l *loop) traffic(m *member, now time.Time) {
 		}
 		m.peer.active.Store(true) // a packet passed in between
 	}
-	l.alarms.set(m.sample, now.Add(sampleEvery))
+	l.alarms.Set(m.sample, now.Add(sampleEvery))
 }
 
 // resend sends the newest initiation of m again, unless it is answered or too old.
@@ -274,7 +236,7 @@ func (l *loop) resendLater(m *member, now time.Time) {
 		return
 	}
 	m.resent++
-	l.alarms.set(m.again, now.Add(steps[m.resent]-steps[m.resent-1]))
+	l.alarms.Set(m.again, now.Add(steps[m.resent]-steps[m.resent-1]))
 }
 
 // changed makes candidates anew and tells when they, or what is known about the NAT, differ.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"warren/keys"
+	"warren/nat/alarm"
 	"warren/nat/call"
 	"warren/nat/path"
 )
@@ -15,10 +16,10 @@ type member struct {
 	peer   *Peer
 	pair   *keys.Pair
 	core   *path.Core
-	tick   *alarm // of the core
-	again  *alarm // resends of the newest initiation
-	sample *alarm // of traffic
-	warm   *alarm // keeps the path of a link
+	tick   *alarm.Alarm // of the core
+	again  *alarm.Alarm // resends of the newest initiation
+	sample *alarm.Alarm // of traffic
+	warm   *alarm.Alarm // keeps the path of a link
 	resent int
 	tx, rx int64     // stamps last reported to the core
 	quiet  time.Time // of the last traffic
@@ -41,8 +42,8 @@ func (m *member) share(self *Self) bool {
 
 // sleep drops core, keys and alarms.
 func (l *loop) sleep(m *member) {
-	for _, a := range []*alarm{m.tick, m.again, m.sample, m.warm} {
-		l.alarms.clear(a)
+	for _, a := range []*alarm.Alarm{m.tick, m.again, m.sample, m.warm} {
+		l.alarms.Clear(a)
 	}
 	m.core, m.pair, m.acked = nil, nil, false
 	m.peer.active.Store(false)
@@ -106,17 +107,17 @@ func (l *loop) setLinked(id keys.NodeID, linked bool) {
 		return
 	}
 	if !linked {
-		l.alarms.clear(m.warm)
+		l.alarms.Clear(m.warm)
 		return
 	}
 	if m.warm == nil {
-		m.warm = newAlarm(func(now time.Time) {
-			l.alarms.set(m.warm, l.warmAt(now))
+		m.warm = alarm.New(func(now time.Time) {
+			l.alarms.Set(m.warm, l.warmAt(now))
 			l.step(m, path.KeepWarm{})
 		})
 	}
-	if m.warm.index < 0 {
-		l.alarms.set(m.warm, l.warmAt(l.cfg.Now()))
+	if !m.warm.Pending() {
+		l.alarms.Set(m.warm, l.warmAt(l.cfg.Now()))
 	}
 }
 

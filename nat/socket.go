@@ -16,105 +16,19 @@
 package nat
 
 import (
-	"encoding/binary"
 	"errors"
 	"net/netip"
 	"sync/atomic"
 
+	"warren/nat/demux"
 	"warren/nat/udp"
 )
 
-// Class is what a datagram is, judged by its first bytes alone.
-type Class uint8
+// Class is what a datagram is, see package demux.
+type Class = demux.Class
 
-// The classes of datagrams that share the port.
-const (
-	ClassUnknown Class = iota
-	ClassWireGuard
-	ClassSTUN
-	ClassQUIC
-	ClassRelay
-)
-
-// String returns the class in one lower-case word.
-func (c Class) String() string {
-	switch c {
-	case ClassWireGuard:
-		return "wireguard"
-	case ClassSTUN:
-		return "stun"
-	case ClassQUIC:
-		return "quic"
-	case ClassRelay:
-		return "relay"
-	case ClassUnknown:
-	}
-	return "unknown"
-}
-
-// Types of WireGuard messages and their sizes (of a transport message: the least one).
-const (
-	typeInitiation = 1
-	typeResponse   = 2
-	typeCookie     = 3
-	typeTransport  = 4
-
-	sizeInitiation = 148
-	sizeResponse   = 92
-	sizeCookie     = 64
-	sizeTransport  = 32 // also that of a keepalive
-)
-
-const (
-	sizeSTUN   = 20
-	stunCookie = 0x2112A442 // RFC 8489 section 5
-	sizeRelay  = 8
-)
-
-// Classify tells what the datagram b is. It is total and reads nothing but b; the classes exclude each other.
-func Classify(b []byte) Class {
-	if len(b) == 0 {
-		return ClassUnknown
-	}
-	switch b[0] >> 6 {
-	case 1, 3: // The fixed bit, RFC 9000 section 17.
-		return ClassQUIC
-	case 2:
-		if len(b) >= sizeRelay {
-			return ClassRelay
-		}
-		return ClassUnknown
-	}
-	if isWireGuard(b) {
-		return ClassWireGuard
-	}
-	if len(b) >= sizeSTUN && binary.BigEndian.Uint32(b[4:]) == stunCookie {
-		if n := int(binary.BigEndian.Uint16(b[2:])); n%4 == 0 && n == len(b)-sizeSTUN {
-			return ClassSTUN
-		}
-	}
-	return ClassUnknown
-}
-
-func isWireGuard(b []byte) bool {
-	if len(b) < 4 || b[1] != 0 || b[2] != 0 || b[3] != 0 {
-		return false
-	}
-	switch b[0] {
-	case typeInitiation:
-		return len(b) >= sizeInitiation
-	case typeResponse:
-		return len(b) >= sizeResponse
-	case typeCookie:
-		return len(b) >= sizeCookie
-	case typeTransport:
-		return len(b) >= sizeTransport
-	}
-	return false
-}
-
-// longHeader reports whether a QUIC packet may begin a connection, RFC 9000 section 17.2.
-func longHeader(b []byte) bool { return b[0]&0x80 != 0 }
+// Classify tells what the datagram b is.
+func Classify(b []byte) Class { return demux.Classify(b) }
 
 // Flow, Socket and ErrPortInUse are those of package udp.
 type (

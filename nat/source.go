@@ -12,6 +12,7 @@ import (
 	"golang.zx2c4.com/wireguard/conn"
 
 	"warren/keys"
+	"warren/nat/demux"
 	"warren/nat/path"
 )
 
@@ -154,13 +155,13 @@ func newPeer(id keys.NodeID, in *inbox) *Peer {
 // route notes what leaves for p by src and returns the Source to send it by, or nil for none.
 func (p *Peer) route(src *Source, bufs [][]byte, now time.Time, stamp int64) *Source {
 	switch bufs[0][0] {
-	case typeCookie:
+	case demux.TypeCookie:
 		return src // it goes to sources that have proved nothing
-	case typeInitiation:
+	case demux.TypeInitiation:
 		p.first.Store(&initiation{at: now, msg: append([]byte(nil), bufs[0]...)})
 		p.raise(signInitiation)
-	case typeTransport:
-		if len(bufs) > 1 || len(bufs[0]) > sizeTransport {
+	case demux.TypeTransport:
+		if len(bufs) > 1 || len(bufs[0]) > demux.SizeTransport {
 			p.tx.Store(stamp)
 			if !p.active.Load() {
 				p.raise(signTraffic)
@@ -193,14 +194,14 @@ func (p *Peer) prove(src *Source, stamp int64) {
 // received notes a WireGuard packet from src, which is bound to p.
 func (p *Peer) received(b []byte, src *Source) {
 	switch b[0] {
-	case typeTransport:
+	case demux.TypeTransport:
 		if p.last.Load() != src {
 			p.last.Store(src)
 		}
 		if !p.active.Load() {
 			p.raise(signTraffic)
 		}
-	case typeResponse:
+	case demux.TypeResponse:
 		// The index of the sender in a type 1 is that of the receiver in its type 2.
 		if first := p.first.Load(); first != nil &&
 			binary.LittleEndian.Uint32(first.msg[4:]) == binary.LittleEndian.Uint32(b[8:]) {

@@ -25,6 +25,7 @@ import (
 	"golang.zx2c4.com/wireguard/tun/tuntest"
 
 	"warren/keys"
+	"warren/nat/demux"
 	"warren/nat/path"
 	"warren/nat/stun"
 )
@@ -392,12 +393,12 @@ func TestStrangersGetSilence(t *testing.T) {
 		var check, initiation []byte // authentic ones, to be replayed
 		for _, d := range l.to(target) {
 			switch Classify(d.data) {
-			case ClassSTUN:
+			case demux.STUN:
 				if m, err := stun.Parse(d.data); err == nil && m.Kind == stun.RequestKind {
 					check = d.data
 				}
-			case ClassWireGuard:
-				if d.data[0] == typeInitiation {
+			case demux.WireGuard:
+				if d.data[0] == demux.TypeInitiation {
 					initiation = d.data
 				}
 			default:
