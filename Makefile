@@ -2,17 +2,24 @@
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 1m
+PREFIX   ?= /usr
 LDFLAGS   = -s -w -X main.release=$(VERSION)
 
 # Packages whose tests start real agents or make network namespaces.
 E2E   = ./cmd/lab ./nat/netlab
 UNITS = $(shell go list ./... | grep -v -E '/(cmd/lab|nat/netlab)$$')
 
-.PHONY: build test demo race sim fuzz e2e bench lint clean
+.PHONY: build install test demo race sim fuzz e2e bench lint clean
 
 # build: bin/warren (agent and command line) and bin/lab (demo and benchmark), static
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/warren ./cmd/lab
+
+# install: what build made, and the service, below PREFIX; DESTDIR is for packagers
+install:
+	install -D bin/warren $(DESTDIR)$(PREFIX)/bin/warren
+	sed 's|/usr/bin/|$(PREFIX)/bin/|' packaging/systemd/warren.service | \
+		install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/lib/systemd/system/warren.service
 
 # test: everything that proves the project, end-to-end tests in network namespaces included
 test:

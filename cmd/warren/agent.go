@@ -9,11 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"warren/mesh"
 	"warren/mesh/control"
 )
 
 func agentCommand(a *app) *cobra.Command {
-	var c engineConfig
+	var c mesh.Config
 	cmd := &cobra.Command{
 		Use:     "agent",
 		Short:   "run the agent (the service does)",
@@ -42,7 +43,7 @@ func agentCommand(a *app) *cobra.Command {
 					return control.Errorf(control.ExitUsage, "", "--config: %w", err)
 				}
 			}
-			return runEngine(ctx, c)
+			return mesh.Run(ctx, c)
 		}),
 	}
 	f := cmd.Flags()
