@@ -53,6 +53,10 @@ func NewCA(net NetworkID, name string, prefixes []netip.Prefix, node NodeID, now
 	if err != nil {
 		return nil, err
 	}
+	return newCA(key, net, name, prefixes, node, now)
+}
+
+func newCA(key secret.Ed25519, net NetworkID, name string, prefixes []netip.Prefix, node NodeID, now time.Time) (*CA, error) {
 	s := der.Signer{
 		NotBefore: now.Add(-leeway).Truncate(time.Second), Public: key.Public(), Domain: name + topDomain,
 		Prefixes: prefixes, Host: net.String(), URI: signerURI(net, node),

@@ -56,10 +56,14 @@ func SignGrant(g Grant, ca *CA) ([]byte, error) {
 	if !g.valid() {
 		return nil, fmt.Errorf("keys: signing %s: %w", kindGrant, ErrObject)
 	}
-	return ca.sign(kindGrant, wireGrant{
+	return ca.sign(kindGrant, g.wire())
+}
+
+func (g *Grant) wire() wireGrant {
+	return wireGrant{
 		Invite: g.Invite[:], Key: g.Key, Uses: g.Uses, Expires: seconds(g.Expires), Groups: g.Groups, Name: g.Name,
 		Approve: g.Approve, Issuer: g.Issuer[:], Issued: seconds(g.Issued),
-	})
+	}
 }
 
 // PeekGrant returns what b claims to grant, after all checks but the signature.
@@ -136,11 +140,15 @@ func SignReceipt(r Receipt, ca *CA) ([]byte, error) {
 	if !r.valid() {
 		return nil, fmt.Errorf("keys: signing %s: %w", kindReceipt, ErrObject)
 	}
+	return ca.sign(kindReceipt, r.wire())
+}
+
+func (r *Receipt) wire() wireReceipt {
 	w := wireReceipt{Invite: r.Invite[:], Node: r.Node[:], Name: r.Name, At: seconds(r.At), Signer: r.Signer[:]}
 	for _, a := range r.Addrs {
 		w.Addrs = append(w.Addrs, a.AsSlice())
 	}
-	return ca.sign(kindReceipt, w)
+	return w
 }
 
 // PeekReceipt returns what b claims to confirm, after all checks but the signature.

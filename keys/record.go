@@ -156,6 +156,11 @@ func SignRecord(r Record, id *Identity, n NetworkID) ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("keys: signing a record: %w", err)
 	}
+	return sign(kindRecord, r.wire(), id.Key(), nil, n, MaxRecord)
+}
+
+
+func (r *Record) wire() wireRecord {
 	w := wireRecord{
 		Node: r.Node[:], Seq: r.Seq, Version: r.Version, Extra: r.Extra,
 		Mapping: uint8(r.NAT.Mapping), Filtering: uint8(r.NAT.Filtering),
@@ -175,7 +180,7 @@ func SignRecord(r Record, id *Identity, n NetworkID) ([]byte, error) {
 	if r.ReachableTCP {
 		w.Reachable |= 2
 	}
-	return sign(kindRecord, w, id.Key(), nil, n, MaxRecord)
+	return w
 }
 
 // PeekRecord returns whose record b claims to be and its sequence number, after all checks but the signature.

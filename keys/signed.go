@@ -153,6 +153,10 @@ func SignRevocation(r Revocation, ca *CA) ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("keys: signing %s: %w", kindRevocation, err)
 	}
+	return ca.sign(kindRevocation, r.wire())
+}
+
+func (r *Revocation) wire() wireRevocation {
 	w := wireRevocation{Signer: r.Signer[:], At: seconds(r.At), Reason: r.Reason}
 	switch {
 	case !r.Node.IsZero():
@@ -162,7 +166,7 @@ func SignRevocation(r Revocation, ca *CA) ([]byte, error) {
 	default:
 		w.Invite = r.Invite[:]
 	}
-	return ca.sign(kindRevocation, w)
+	return w
 }
 
 // PeekRevocation returns what b claims to say, after all checks but the signature.

@@ -21,14 +21,16 @@ func pairs() []pair {
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port).String()
 	}
 	return []pair{
-		{"std", func(*testing.B) (conn.Bind, uint16) { return conn.NewStdNetBind(), 0 },
+		{
+			"std", func(*testing.B) (conn.Bind, uint16) { return conn.NewStdNetBind(), 0 },
 			func(b *testing.B, bind conn.Bind, port uint16) conn.Endpoint {
 				ep, err := bind.ParseEndpoint(loopback(port))
 				if err != nil {
 					b.Fatal(err)
 				}
 				return ep
-			}},
+			},
+		},
 		{"warren", func(b *testing.B) (conn.Bind, uint16) {
 			s := New(Config{})
 			port, err := s.Open()

@@ -30,11 +30,11 @@ type Class = demux.Class
 // Classify tells what the datagram b is.
 func Classify(b []byte) Class { return demux.Classify(b) }
 
-// Flow, Socket and ErrPortInUse are those of package udp.
-type (
-	Flow   = udp.Flow
-	Socket = udp.Socket
-)
+// Flow says between which two addresses a datagram travelled, see package udp.
+type Flow = udp.Flow
+
+// Socket is what touches the network, see package udp.
+type Socket = udp.Socket
 
 // ErrPortInUse is wrapped by the error of OpenSockets when another process holds the port.
 var ErrPortInUse = udp.ErrPortInUse

@@ -103,7 +103,7 @@ type PeerStatus struct {
 }
 
 // NATInfo is what is known about the way out.
-type NATInfo = local.NAT
+type NATInfo = local.NAT //nolint:revive // the NAT, not the package
 
 // Stack is the shell around sockets and path cores. Its methods are safe for concurrent use and, except Run, Open and
 // JoinCheck, do not block.

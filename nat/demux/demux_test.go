@@ -2,6 +2,7 @@ package demux
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"warren/nat/stun"
@@ -31,7 +32,7 @@ func TestClassify(t *testing.T) {
 		{"check", check, STUN},
 		{"answer", answer, STUN},
 		{"cut check", check[:len(check)-1], Unknown},
-		{"check and more", append(check[:len(check):len(check)], 0, 0, 0, 0), Unknown},
+		{"check and more", append(slices.Clip(check), 0, 0, 0, 0), Unknown},
 		{"cookie alone", with(8, 0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42), Unknown},
 		{"bad length", with(23, 0, 1, 0, 3, 0x21, 0x12, 0xa4, 0x42), Unknown},
 		{"QUIC short", []byte{0x40}, QUIC},

@@ -20,8 +20,13 @@ func TestReplay(t *testing.T) {
 		id    int
 		want  bool
 	}{
-		{0, 1, false}, {0, 1, true}, {time.Second, 2, false}, {59 * time.Second, 1, true}, {100 * time.Second, 2, true},
-		{10 * time.Minute, 3, false}, {20 * time.Minute, 1, false},
+		{0, 1, false},
+		{0, 1, true},
+		{time.Second, 2, false},
+		{59 * time.Second, 1, true},
+		{100 * time.Second, 2, true},
+		{10 * time.Minute, 3, false},
+		{20 * time.Minute, 1, false},
 	} {
 		if got := r.Again(id(c.id), start.Add(c.after)); got != c.want {
 			t.Errorf("after %v: id %d again is %v, want %v", c.after, c.id, got, c.want)

@@ -30,7 +30,7 @@ func TestOpen(t *testing.T) {
 		}
 		to := netip.AddrPortFrom(loopback, port)
 		// One write, so that segmentation offload may make one packet of it.
-		if err := s.WriteBatch(netip.AddrPort{}, to, [][]byte{make([]byte, 100, 1000), make([]byte, 100, 100), {7}}); err != nil {
+		if err := s.WriteBatch(netip.AddrPort{}, to, [][]byte{make([]byte, 100, 1000), make([]byte, 100), {7}}); err != nil {
 			t.Logf("no %v here: %v", loopback, err)
 			continue
 		}
