@@ -13,10 +13,10 @@ import (
 	"warren/keys"
 	"warren/mesh/clock"
 	"warren/mesh/control"
+	"warren/mesh/endpoints"
 	"warren/mesh/gossip"
-	"warren/mesh/join"
 	"warren/mesh/roster"
-	"warren/mesh/state"
+	"warren/mesh/vault"
 	"warren/tun"
 )
 
@@ -52,7 +52,7 @@ func (n *Node) found(r control.InitRequest) (*control.InitReply, error) {
 		return nil, control.Errorf(control.ExitUsage, "a private IPv4 range such as 10.90.0.0/16",
 			"%s cannot be the range of a network", r.IPRange)
 	}
-	m, authority, recovery, err := n.makeNetwork(r.Name, host, r.IPRange, now)
+	held, authority, recovery, err := vault.Vault{Folder: n.folder}.Found(r.Name, host, r.IPRange, now)
 	if err != nil {
 		return nil, control.Errorf(control.ExitFailed, "", "%w", err)
 	}
@@ -61,7 +61,7 @@ func (n *Node) found(r control.InitRequest) (*control.InitReply, error) {
 		text := fmt.Sprintf("%s is in use on this host (%s); what is directly attached wins", r.IPRange, strings.Join(taken, ", "))
 		n.warn("range-conflict", text)
 	}
-	n.adopt(m, authority, append(roster.LogItems(authority.Entries), roster.CertificateItem(m.own)))
+	m := n.adopt(held, authority, append(roster.LogItems(authority.Entries), roster.CertificateItem(held.Own)))
 	n.down = false
 	if err := m.connect(); err != nil {
 		// Nothing is lost by starting over: nobody else knows of this network.
@@ -71,57 +71,6 @@ func (n *Node) found(r control.InitRequest) (*control.InitReply, error) {
 	n.log.Info("network founded", "network", r.Name, "id", authority.Network)
 	reply.Network, reply.Self, reply.Warnings = m.describe(), m.describeSelf(), slices.Clone(n.warnings)
 	return reply, nil
-}
-
-// makeNetwork makes the keys, the log and the certificate of a founder, and writes them down.
-func (n *Node) makeNetwork(name, host string, ipRange netip.Prefix, now time.Time) (
-	m *membership, authority *keys.Authority, recovery *keys.Root, err error,
-) {
-	files := vault{n.folder}
-	if m, err = files.makeKeys(); err != nil {
-		return nil, nil, nil, err
-	}
-	if m.root, err = keys.NewRoot(); err != nil {
-		return nil, nil, nil, err
-	}
-	if recovery, err = keys.NewRoot(); err != nil {
-		return nil, nil, nil, err
-	}
-	genesis, _, err := keys.Found(keys.Founding{Name: name, IPRange: ipRange, Created: now}, m.root, recovery.Public())
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if authority, err = keys.Replay([][]byte{genesis}); err != nil {
-		return nil, nil, nil, err
-	}
-	if m.ca, err = keys.NewCA(authority.Network, name, authority.Prefixes(), m.identity.ID(), now); err != nil {
-		return nil, nil, nil, err
-	}
-	entry, err := authority.AddSigner(m.ca.Certificate(), m.root)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if authority, err = authority.Append(entry); err != nil {
-		return nil, nil, nil, err
-	}
-	der, err := m.ca.Issue(keys.Profile{
-		Node: m.identity.ID(), Network: authority.Network, Name: host, WG: m.wg.Public(), Since: now,
-		Addrs:     join.Addresses(authority, m.identity.ID(), func(netip.Addr) bool { return false }),
-		NotBefore: now.Add(-join.Backdate), NotAfter: now.Add(join.CertificateLife),
-	}, m.identity.Public())
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if m.own, err = keys.ParseCertificate(der); err != nil {
-		return nil, nil, nil, err
-	}
-	if err = files.write(state.RootFile, m.root); err != nil {
-		return nil, nil, nil, err
-	}
-	if err = files.write(state.SignerFile, m.ca); err != nil {
-		return nil, nil, nil, err
-	}
-	return m, authority, recovery, files.establish(m.own, authority)
 }
 
 // mayBegin reports why this host can neither found nor join a network.
@@ -160,7 +109,7 @@ func hostName(asked string) (string, error) {
 
 // Invite implements control.Backend.
 func (v verbs) Invite(ctx context.Context, r control.InviteRequest) (*control.InviteReply, error) {
-	given, err := resolve(ctx, r.Endpoints)
+	given, err := endpoints.Resolve(ctx, r.Endpoints)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +124,7 @@ func (v verbs) Invite(ctx context.Context, r control.InviteRequest) (*control.In
 
 // invite makes a join code and publishes the grant that it stands for.
 func (m *membership) invite(r control.InviteRequest, given []netip.AddrPort) (*control.InviteReply, error) {
-	if m.ca == nil {
+	if m.CA == nil {
 		return nil, control.Errorf(control.ExitPermission, "run it on "+m.signers(), "this host may not invite: it is no signer")
 	}
 	if now := m.clock.Now(); now.Before(clock.BuildDate()) {
@@ -198,7 +147,7 @@ func (m *membership) invite(r control.InviteRequest, given []netip.AddrPort) (*c
 		Invite: invite.ID, Key: invite.Key.Public().(ed25519.PublicKey), Uses: uint32(min(r.Uses, 1<<20)), Expires: code.Expires,
 		Groups: slices.Compact(r.Groups), Issued: now,
 	}
-	signed, err := keys.SignGrant(grant, m.ca)
+	signed, err := keys.SignGrant(grant, m.CA)
 	if err != nil {
 		return nil, control.Errorf(control.ExitUsage, "", "%w", err)
 	}
@@ -223,16 +172,16 @@ func (m *membership) endpoints(given []netip.AddrPort) ([]netip.AddrPort, []cont
 	all = append(all, given...)
 	if len(given) == 0 {
 		if m.reachable() {
-			all = append(all, outside(m.candidates())...)
+			all = append(all, endpoints.Outside(m.candidates())...)
 		}
 		for _, who := range m.roster.Members() {
 			if who.Node != m.id() && who.Reachable() && m.online(who.Node) {
-				all = append(all, outside(who.Record.Candidates)...)
+				all = append(all, endpoints.Outside(who.Record.Candidates)...)
 			}
 		}
 	}
 	if len(all) > 0 {
-		return fitting(all), nil
+		return endpoints.Fit(all), nil
 	}
 	var public, local []netip.AddrPort
 	for _, c := range m.candidates() {
@@ -242,36 +191,11 @@ func (m *membership) endpoints(given []netip.AddrPort) ([]netip.AddrPort, []cont
 			public = append(public, c.Addr)
 		}
 	}
-	return fitting(append(local, public...)), []control.Warning{{
+	return endpoints.Fit(append(local, public...)), []control.Warning{{
 		Code: "not-reachable",
 		Text: fmt.Sprintf("no member is known to be reachable from outside: this code works on this host's LAN; "+
 			"for more, open UDP port %d on the router or use --endpoint HOST:PORT", m.port),
 	}}
-}
-
-// outside picks the addresses at which a reachable member is reachable.
-func outside(candidates []keys.Candidate) (all []netip.AddrPort) {
-	for _, c := range candidates {
-		if c.Kind == keys.Mapped || public(c.Addr.Addr()) {
-			all = append(all, c.Addr)
-		}
-	}
-	return all
-}
-
-// fitting picks as many endpoints as a code has room for: IPv4 first, as more hosts have it, then one IPv6.
-func fitting(all []netip.AddrPort) []netip.AddrPort {
-	var four, six []netip.AddrPort
-	for _, a := range all {
-		if a.Addr().Is4() && !slices.Contains(four, a) {
-			four = append(four, a)
-		} else if a.Addr().Is6() && !slices.Contains(six, a) {
-			six = append(six, a)
-		}
-	}
-	fours := min(len(four), keys.MaxEndpoints-min(len(six), 1))
-	picked := append([]netip.AddrPort(nil), four[:fours]...)
-	return append(picked, six[:min(len(six), keys.MaxEndpoints-fours, 2)]...)
 }
 
 // signers names the members that sign.

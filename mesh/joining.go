@@ -14,6 +14,7 @@ import (
 	"warren/mesh/join"
 	"warren/mesh/link"
 	"warren/mesh/roster"
+	"warren/mesh/vault"
 	"warren/nat"
 )
 
@@ -33,22 +34,22 @@ func (v verbs) Join(ctx context.Context, r control.JoinRequest, progress func(co
 		return nil, control.Errorf(control.ExitFailed, "wait for it", "another join is under way")
 	}
 	defer v.joining.Unlock()
-	m, err := ask(ctx, v.Node, func() (*membership, error) {
+	held, err := ask(ctx, v.Node, func() (*vault.Member, error) {
 		if err := v.mayBegin(); err != nil {
 			return nil, err
 		}
-		return vault{v.folder}.makeKeys()
+		return vault.Vault{Folder: v.folder}.MakeKeys()
 	})
 	if err != nil {
 		return nil, control.AsError(err)
 	}
 	admission, at, err := v.knock(ctx, code, join.Applicant{
-		Network: code.Network, Invite: code.Invite(), Identity: m.identity, WG: m.wg, Name: host, Explicit: r.Hostname != "",
+		Network: code.Network, Invite: code.Invite(), Identity: held.Identity, WG: held.WG, Name: host, Explicit: r.Hostname != "",
 	}, progress)
 	if err != nil {
 		return nil, err
 	}
-	reply, err := ask(ctx, v.Node, func() (*control.JoinReply, error) { return v.enter(m, admission, at, host) })
+	reply, err := ask(ctx, v.Node, func() (*control.JoinReply, error) { return v.enter(held, admission, at, host) })
 	if err != nil {
 		return nil, err
 	}
@@ -153,24 +154,24 @@ func (v verbs) apply(ctx context.Context, addr net.Addr, a join.Applicant) (*joi
 }
 
 // enter makes this host what the admission says, and connects it.
-func (n *Node) enter(m *membership, ad *join.Admission, at netip.AddrPort, wished string) (*control.JoinReply, error) {
+func (n *Node) enter(held *vault.Member, ad *join.Admission, at netip.AddrPort, wished string) (*control.JoinReply, error) {
 	if err := n.mayBegin(); err != nil {
 		return nil, err
 	}
-	m.own = ad.Own
-	if err := (vault{n.folder}).establish(m.own, ad.Authority); err != nil {
+	held.Own = ad.Own
+	if err := (vault.Vault{Folder: n.folder}).Establish(held.Own, ad.Authority); err != nil {
 		return nil, control.Errorf(control.ExitFailed, "make room on the disk, then join again with the same code", "%w", err)
 	}
+	items := append(roster.LogItems(ad.Authority.Entries), roster.CertificateItem(held.Own), roster.CertificateItem(ad.Member))
+	m := n.adopt(held, ad.Authority, items)
 	m.skew = ad.Issued.Time().Sub(n.clock.Now())
-	items := append(roster.LogItems(ad.Authority.Entries), roster.CertificateItem(m.own), roster.CertificateItem(ad.Member))
-	n.adopt(m, ad.Authority, items)
 	for _, it := range issuedItems(ad.Issued) {
 		if it.Valid() && m.roster.Verify(it) == nil {
 			m.step(gossip.Publish{Item: it})
 		}
 	}
-	if m.own.Name != wished {
-		n.warn("name-changed", fmt.Sprintf("the name %q is taken: this host is %q", wished, m.own.Name))
+	if m.Own.Name != wished {
+		n.warn("name-changed", fmt.Sprintf("the name %q is taken: this host is %q", wished, m.Own.Name))
 	}
 	n.down = false
 	if err := m.connect(); err != nil {
@@ -216,7 +217,7 @@ func (n *Node) serveJoin(ctx context.Context, s link.JoinServer) {
 // joinHost is this member as a joiner meets it.
 func (m *membership) joinHost() join.Host {
 	return join.Host{
-		Network: m.authority().Network, Node: m.id(), Identity: m.identity, Certificate: m.own.DER,
+		Network: m.authority().Network, Node: m.id(), Identity: m.Identity, Certificate: m.Own.DER,
 		Log: m.authority().Entries,
 		Judge: func(ctx context.Context, invite keys.InviteID, joiner keys.NodeID) (join.Verdict, error) {
 			return ask(ctx, m.Node, func() (join.Verdict, error) {
@@ -240,11 +241,11 @@ func (m *membership) joinHost() join.Host {
 
 // nearestSigner is this host if it signs, else a signer that it has a link to.
 func (m *membership) nearestSigner() (*keys.Certificate, error) {
-	if m.ca != nil {
-		return m.own, nil
+	if m.CA != nil {
+		return m.Own, nil
 	}
 	for _, s := range m.authority().Signers {
-		if who := m.roster.Member(s.Node); who != nil && m.links[s.Node] != nil {
+		if who := m.roster.Member(s.Node); who != nil && m.near.Get(s.Node) != nil {
 			return who.Certificate, nil
 		}
 	}
@@ -256,9 +257,11 @@ func (m *membership) redeemAt(ctx context.Context, signer keys.NodeID, r *join.R
 	if signer == m.id() {
 		return ask(ctx, m.Node, func() (*join.Issued, error) { return m.redeem(r) })
 	}
-	l, err := ask(ctx, m.Node, func() (*neighbour, error) {
-		if l := m.links[signer]; l != nil {
-			return l, nil
+	l, err := ask(ctx, m.Node, func() (*link.Link, error) {
+		if near := m.near.Get(signer); near != nil {
+			if l, ok := near.Link.(*link.Link); ok {
+				return l, nil
+			}
 		}
 		return nil, errors.New("mesh: the link to the signer is gone")
 	})
@@ -304,14 +307,14 @@ func (m *membership) greetings() (items []join.Item) {
 
 // redeem decides over a join request, in the loop, so that one invite is never redeemed twice at once.
 func (m *membership) redeem(r *join.Redemption) (*join.Issued, error) {
-	if m.ca == nil {
+	if m.CA == nil {
 		return nil, errors.New("mesh: this host is no signer")
 	}
-	if now := m.clock.Now(); m.netTime().After(now.Add(time.Hour)) && len(m.links) == 0 {
+	if now := m.clock.Now(); m.netTime().After(now.Add(time.Hour)) && len(m.near.IDs()) == 0 {
 		return nil, wrongClock(now, "sign")
 	}
 	signer := join.Signer{
-		Authority: m.authority(), CA: m.ca, Node: m.id(), WG: m.wg, Registry: registry{m}, Now: m.netTime,
+		Authority: m.authority(), CA: m.CA, Node: m.id(), WG: m.WG, Registry: registry{m}, Now: m.netTime,
 	}
 	issued, err := signer.Redeem(r)
 	if err != nil {

@@ -5,16 +5,13 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
-	"fmt"
-	"maps"
 	"net"
-	"slices"
 	"time"
 
 	"warren/keys"
-	"warren/keys/canon"
 	"warren/mesh/gossip"
 	"warren/mesh/link"
+	"warren/mesh/neighbours"
 	"warren/nat"
 	"warren/nat/path"
 )
@@ -22,40 +19,9 @@ import (
 // dialFor is how long a link is tried, the search for a path included.
 const dialFor = 12 * time.Second
 
-// neighbour is a member that this host has a link to.
-type neighbour struct {
-	*link.Link
-	instance [8]byte       // of the agent at the other end: a new one after each start
-	skew     time.Duration // how far its clock is ahead of ours
-	since    time.Time
-	tokens   float64 // of datagrams that we forward for it
-	filled   time.Time
-}
-
-// hello is the first frame of a link.
-type hello struct {
-	Version  uint64 `cbor:"1,keyasint"` // of this protocol: 1
-	Instance []byte `cbor:"2,keyasint"` // 8 bytes, new at each start
-	Unix     int64  `cbor:"3,keyasint"` // wall time in milliseconds
-	Release  string `cbor:"4,keyasint"`
-}
-
-const helloVersion = 1
-
-// envelope is a datagram: a sealed signal on its way through links.
-type envelope struct {
-	_      struct{} `cbor:",toarray"`
-	To     keys.NodeID
-	From   keys.NodeID
-	Hops   uint64 // how often it may still be passed on
-	Sealed []byte
-}
-
-const maxHops = 2
-
 // linkConfig joins the links to this node.
 func (n *Node) linkConfig() link.Config {
-	if _, err := rand.Read(n.instance[:]); err != nil {
+	if _, err := rand.Read(n.run[:]); err != nil {
 		panic("mesh: the system gives no random bytes: " + err.Error())
 	}
 	h := linked{n}
@@ -80,7 +46,7 @@ func (h linked) certificate() (*tls.Certificate, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &tls.Certificate{Certificate: [][]byte{m.own.DER}, PrivateKey: m.identity.Signer()}, nil
+		return &tls.Certificate{Certificate: [][]byte{m.Own.DER}, PrivateKey: m.Identity.Signer()}, nil
 	})
 }
 
@@ -99,58 +65,38 @@ func (h linked) verify(der []byte) (keys.NodeID, error) {
 }
 
 func (h linked) hello() []byte {
-	b, err := canon.Marshal(hello{
-		Version: helloVersion, Instance: h.instance[:], Unix: h.clock.Now().UnixMilli(), Release: h.cfg.Version,
-	})
-	if err != nil {
-		panic("mesh: our hello cannot be encoded: " + err.Error())
-	}
-	return b
+	return neighbours.Hello{Run: h.run, Release: h.cfg.Version}.Encode(h.clock.Now())
 }
-
-// errDuplicate ends one of two links between the same two agents.
-var errDuplicate = errors.New("mesh: there is a link already")
 
 // Up implements link.Handler.
 func (h linked) Up(l *link.Link, body []byte) error {
-	var hi hello
-	if err := canon.Unmarshal(body, 1024, &hi); err != nil {
+	hello, err := neighbours.ParseHello(body, h.clock.Now())
+	if err != nil {
 		return err
 	}
-	if len(hi.Instance) != 8 {
-		return fmt.Errorf("mesh: hello of %s: an instance of %d bytes", l.Peer(), len(hi.Instance))
-	}
-	_, err := ask(h.ctx, h.Node, func() (struct{}, error) {
+	_, err = ask(h.ctx, h.Node, func() (struct{}, error) {
 		m, err := h.current()
 		if err != nil || !m.connected() {
 			return struct{}{}, errors.Join(err, errStopping)
 		}
-		now := h.clock.Now()
-		return struct{}{}, m.linkUp(&neighbour{
-			Link: l, instance: [8]byte(hi.Instance), since: now, skew: time.UnixMilli(hi.Unix).Sub(now).Round(time.Second),
-		})
+		return struct{}{}, m.linkUp(l, hello)
 	})
 	return err
 }
 
-// linkUp takes a new link, or refuses it. Of two links between the same agents both ends keep the one that the lower
-// id dialled; an agent that was started anew has no old link, whatever we still believe.
-func (m *membership) linkUp(l *neighbour) error {
+// linkUp takes a new link, or refuses it.
+func (m *membership) linkUp(l *link.Link, hello neighbours.Hello) error {
 	peer := l.Peer()
-	if old := m.links[peer]; old != nil {
-		byLower := l.Dialed() == (m.id().Compare(peer) < 0)
-		if old.instance == l.instance && old.Dialed() != l.Dialed() && !byLower {
-			return errDuplicate
-		}
-		old.Close()
+	restarted, err := m.near.Add(l, hello)
+	if err != nil {
+		return err
 	}
-	if last, known := m.instances[peer]; known && last != l.instance {
-		if err := m.tunnels.renew(peer); err != nil {
+	if restarted {
+		// It has forgotten the session: without this the tunnel would take WireGuard's 15 s to notice.
+		if err := m.tunnels.Renew(peer); err != nil {
 			m.log.Warn("tunnel not renewed", "peer", peer, "err", err)
 		}
 	}
-	m.instances[peer] = l.instance
-	m.links[peer] = l
 	delete(m.dials, peer)
 	m.nat.SetLinked(peer, true)
 	m.log.Info("linked", "peer", peer, "dialed", l.Dialed())
@@ -162,38 +108,26 @@ func (m *membership) linkUp(l *neighbour) error {
 // Down implements link.Handler.
 func (h linked) Down(l *link.Link, cause error) {
 	h.post(func() {
-		if h.member == nil || h.member.links[l.Peer()] == nil || h.member.links[l.Peer()].Link != l {
-			return
+		hungUp := link.HungUp(cause)
+		if m := h.member; m != nil && m.near.Remove(l, hungUp, h.clock.Now()) {
+			h.log.Info("link lost", "peer", l.Peer(), "err", cause)
+			h.nat.SetLinked(l.Peer(), false)
+			m.step(gossip.LinkDown{Peer: l.Peer(), ByPeer: hungUp})
 		}
-		h.member.linkDown(l.Peer(), link.HungUp(cause))
-		h.log.Info("link lost", "peer", l.Peer(), "err", cause)
 	})
-}
-
-func (m *membership) linkDown(peer keys.NodeID, byPeer bool) {
-	delete(m.links, peer)
-	// A neighbour that fell silent is not believed to be there; one that hung up is.
-	delete(m.heard, peer)
-	if byPeer {
-		m.heard[peer] = m.clock.Now()
-	}
-	m.nat.SetLinked(peer, false)
-	m.step(gossip.LinkDown{Peer: peer, ByPeer: byPeer})
 }
 
 // unlink closes the link to a peer, if there is one, without telling gossip.
 func (m *membership) unlink(peer keys.NodeID) {
-	if l := m.links[peer]; l != nil {
-		delete(m.links, peer)
+	if m.near.Close(peer) {
 		m.nat.SetLinked(peer, false)
-		l.Close()
 	}
 }
 
 // Gossip implements link.Handler.
 func (h linked) Gossip(l *link.Link, body []byte) {
 	h.post(func() {
-		if m := h.member; m != nil && m.links[l.Peer()] != nil && m.links[l.Peer()].Link == l {
+		if m := h.member; m != nil && m.near.Holds(l) {
 			m.step(gossip.Received{Peer: l.Peer(), Body: body})
 		}
 	})
@@ -201,56 +135,20 @@ func (h linked) Gossip(l *link.Link, body []byte) {
 
 // Datagram implements link.Handler.
 func (h linked) Datagram(l *link.Link, body []byte) {
-	var e envelope
-	if err := canon.Unmarshal(body, 1200, &e); err != nil {
+	s, err := neighbours.ParseSignal(body)
+	if err != nil {
 		return
 	}
-	h.post(func() {
+	h.tryPost(func() {
 		m := h.member
-		if m == nil || m.links[l.Peer()] == nil {
-			return
-		}
-		if e.To == m.id() {
-			h.nat.Signal(e.From, e.Sealed)
-			return
-		}
-		if m.links[l.Peer()].mayForward(h.clock.Now()) {
-			m.forward(e, l.Peer())
+		switch {
+		case m == nil:
+		case s.To == m.id():
+			h.nat.Signal(s.From, s.Sealed)
+		default:
+			m.near.Forward(s, l.Peer(), h.clock.Now())
 		}
 	})
-}
-
-// mayForward limits what we pass on for one neighbour: 50 datagrams a second, 100 at once.
-func (l *neighbour) mayForward(now time.Time) bool {
-	const rate, burst = 50, 100
-	if l.filled.IsZero() {
-		l.tokens = burst
-	} else {
-		l.tokens = min(burst, l.tokens+rate*now.Sub(l.filled).Seconds())
-	}
-	l.filled = now
-	if l.tokens < 1 {
-		return false
-	}
-	l.tokens--
-	return true
-}
-
-// forward passes a signal on towards its receiver: on the link to it, or to a neighbour that the receiver named.
-func (m *membership) forward(e envelope, from keys.NodeID) {
-	if l := m.links[e.To]; l != nil {
-		m.sendEnvelope(l, e)
-		return
-	}
-	if e.Hops == 0 {
-		return
-	}
-	e.Hops--
-	for _, id := range m.towards(e.To, 1) {
-		if id != from {
-			m.sendEnvelope(m.links[id], e)
-		}
-	}
 }
 
 // signal sends a sealed CALL, ACK or GO: called by the paths' loop, so it must not wait. It may be lost, as any
@@ -258,57 +156,14 @@ func (m *membership) forward(e envelope, from keys.NodeID) {
 func (n *Node) signal(to keys.NodeID, sealed []byte) {
 	n.tryPost(func() {
 		if n.member != nil {
-			n.member.emit(envelope{To: to, From: n.member.id(), Hops: maxHops, Sealed: sealed})
+			n.member.near.Send(to, sealed)
 		}
 	})
 }
 
-func (m *membership) emit(e envelope) {
-	if l := m.links[e.To]; l != nil {
-		m.sendEnvelope(l, e)
-		return
-	}
-	for _, id := range m.towards(e.To, 2) {
-		m.sendEnvelope(m.links[id], e)
-	}
-}
-
-func (m *membership) sendEnvelope(l *neighbour, e envelope) {
-	b, err := canon.Marshal(e)
-	if err != nil {
-		panic("mesh: an envelope cannot be encoded: " + err.Error())
-	}
-	l.Datagram(b)
-}
-
-// towards returns up to n neighbours that may know the way to a member: those it named as its contacts, else public
-// ones, else any.
-func (m *membership) towards(to keys.NodeID, n int) []keys.NodeID {
-	var named, public, others []keys.NodeID
-	rec := m.recordOf(to)
-	for _, id := range sorted(m.links) {
-		who := m.roster.Member(id)
-		switch {
-		case rec != nil && slices.Contains(rec.Contacts, id):
-			named = append(named, id)
-		case who != nil && who.Reachable():
-			public = append(public, id)
-		default:
-			others = append(others, id)
-		}
-	}
-	all := append(append(named, public...), others...)
-	return all[:min(n, len(all))]
-}
-
-// sorted returns the ids of a map in order.
-func sorted[V any](byID map[keys.NodeID]V) []keys.NodeID {
-	return slices.SortedFunc(maps.Keys(byID), keys.NodeID.Compare)
-}
-
 // dial looks for a path to a member and then links to it.
 func (m *membership) dial(peer keys.NodeID) {
-	if !m.connected() || m.links[peer] != nil {
+	if !m.connected() || m.near.Get(peer) != nil {
 		return
 	}
 	m.dials[peer] = m.clock.Now().Add(dialFor)
@@ -317,7 +172,7 @@ func (m *membership) dial(peer keys.NodeID) {
 
 func (m *membership) dialFailed(peer keys.NodeID) {
 	delete(m.dials, peer)
-	if m.links[peer] == nil {
+	if m.near.Get(peer) == nil {
 		m.step(gossip.DialFailed{Peer: peer})
 	}
 }
@@ -329,7 +184,7 @@ func (n *Node) noticed(ev nat.Event) {
 		// The answer to the call goes out when we return: the tunnel must stand by then.
 		n.want(e.Peer)
 		if e.Restarted || e.ClockBack {
-			if err := n.tunnels.renew(e.Peer); err != nil {
+			if err := n.tunnels.Renew(e.Peer); err != nil {
 				n.log.Debug("tunnel not renewed", "peer", e.Peer, "err", err)
 			}
 		}
@@ -365,7 +220,7 @@ func (m *membership) pathChanged(peer keys.NodeID) {
 	m.background.Go(func() {
 		ctx, cancel := context.WithDeadline(m.ctx, until)
 		defer cancel()
-		err := m.Node.links.Dial(ctx, nat.Addr{Node: peer}, peer)
+		err := m.links.Dial(ctx, nat.Addr{Node: peer}, peer)
 		if err == nil {
 			return
 		}

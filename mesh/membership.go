@@ -11,46 +11,36 @@ import (
 	"warren/mesh/control"
 	"warren/mesh/gossip"
 	"warren/mesh/join"
+	"warren/mesh/neighbours"
 	"warren/mesh/roster"
+	"warren/mesh/vault"
 	"warren/tun"
 )
 
 // membership is what this host is in its network. The loop's, but for what never changes.
 type membership struct {
 	*Node
-	identity *keys.Identity
-	wg       keys.WGPrivate
-	root     *keys.Root // nil but on hosts that hold a root key
-	ca       *keys.CA   // nil but on signers
-	own      *keys.Certificate
+	*vault.Member
 
 	roster *roster.Roster
 	gossip *gossip.Core
-	iface  *tun.Interface // nil while disconnected
-
-	links map[keys.NodeID]*neighbour
-	dials map[keys.NodeID]time.Time // links wanted, until when
-	lore
-}
-
-// lore is what a node remembers of members between the events; the loop's.
-type lore struct {
-	heard     map[keys.NodeID]time.Time      // last sign of life of those not linked
-	told      map[keys.NodeID]*roster.Member // what the paths know of them
-	instances map[keys.NodeID][8]byte        // the run of their agent that we last linked to
-	dirty     bool                           // the roster changed: peers must be told
-	swept     time.Time                      // when tunnels were last swept
-	skew      time.Duration                  // how far the clock of who let us in is ahead of ours
+	near   *neighbours.Table
+	iface  *tun.Interface                 // nil while disconnected
+	dials  map[keys.NodeID]time.Time      // links wanted, until when
+	told   map[keys.NodeID]*roster.Member // what the paths know of members
+	dirty  bool                           // the roster changed: peers must be told
+	swept  time.Time                      // when tunnels were last swept
+	skew   time.Duration                  // how far the clock of who let us in is ahead of ours
 }
 
 // id is this host's node id.
-func (m *membership) id() keys.NodeID { return m.own.Node }
+func (m *membership) id() keys.NodeID { return m.Own.Node }
 
 func (m *membership) authority() *keys.Authority { return m.roster.Authority() }
 
 // load takes up the membership that the folder holds, if it holds one.
 func (n *Node) load() error {
-	m, authority, err := vault{n.folder}.member()
+	held, authority, err := vault.Vault{Folder: n.folder}.Load()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -67,19 +57,24 @@ func (n *Node) load() error {
 		return control.Errorf(control.ExitFailed, "", "%w", err)
 	}
 	items = append(roster.LogItems(authority.Entries), items...)
-	n.adopt(m, authority, append(items, roster.CertificateItem(m.own)))
+	m := n.adopt(held, authority, append(items, roster.CertificateItem(held.Own)))
 	if n.down {
 		return nil
 	}
 	return m.connect()
 }
 
-// adopt makes m the membership of this node, with the items that are known of the network. Nothing is connected yet.
-func (n *Node) adopt(m *membership, authority *keys.Authority, items []*gossip.Item) {
-	m.Node = n
+// adopt makes this node the member that held says, with the items that are known of the network. Nothing is connected
+// yet.
+func (n *Node) adopt(held *vault.Member, authority *keys.Authority, items []*gossip.Item) *membership {
+	m := &membership{Node: n, Member: held, dials: map[keys.NodeID]time.Time{}, told: map[keys.NodeID]*roster.Member{}}
 	m.roster = roster.New(authority, m.netTime)
-	m.links, m.dials = map[keys.NodeID]*neighbour{}, map[keys.NodeID]time.Time{}
-	m.heard, m.told, m.instances = map[keys.NodeID]time.Time{}, map[keys.NodeID]*roster.Member{}, map[keys.NodeID][8]byte{}
+	m.near = neighbours.New(m.id(), func(id keys.NodeID) (in neighbours.Introduction) {
+		if who := m.roster.Member(id); who != nil && who.Record != nil {
+			in.Public, in.Contacts = who.Reachable(), who.Record.Contacts
+		}
+		return in
+	})
 	n.member = m
 	for kind := gossip.KindLog; kind <= gossip.KindReceipt; kind++ {
 		for _, it := range items {
@@ -91,6 +86,7 @@ func (n *Node) adopt(m *membership, authority *keys.Authority, items []*gossip.I
 	m.gossip = gossip.New(gossip.Config{Self: m.id(), Seed: rand.Uint64(), Verifier: m.roster}, items)
 	n.store.Put(items...)
 	n.warnSigners()
+	return m
 }
 
 // recordOf returns the newest record of a member, nil if there is none.

@@ -2,12 +2,12 @@ package mesh
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 
 	"warren/keys"
 	"warren/mesh/clock"
 	"warren/mesh/gossip"
+	"warren/mesh/vault"
 	"warren/nat"
 	"warren/tun"
 )
@@ -23,7 +23,7 @@ func (m *membership) connect() error {
 		m.log.Warn("leftovers not removed", "err", err)
 	}
 	var addrs []netip.Prefix
-	for _, a := range m.own.Addrs {
+	for _, a := range m.Own.Addrs {
 		addrs = append(addrs, netip.PrefixFrom(a, a.BitLen()))
 	}
 	iface, err := tun.Create(tun.InterfaceConfig{
@@ -37,10 +37,10 @@ func (m *membership) connect() error {
 		return tunError(err, m.ifname)
 	}
 	m.iface = iface
-	if err := m.engine.SetKey(m.wg); err != nil {
+	if err := m.engine.SetKey(m.WG); err != nil {
 		return err
 	}
-	m.nat.SetSelf(nat.Self{Network: network, ID: m.id(), Key: m.wg, Overlay: prefixes})
+	m.nat.SetSelf(nat.Self{Network: network, ID: m.id(), Key: m.WG, Overlay: prefixes})
 	m.tellPeers()
 	m.speak()
 	m.log.Info("connected", "network", m.authority().Name, "iface", m.ifname, "node", m.id())
@@ -55,14 +55,13 @@ func (m *membership) disconnect() {
 	if !m.connected() {
 		return
 	}
-	for id, l := range m.links {
-		l.Close()
+	for _, id := range m.near.IDs() {
+		m.unlink(id)
 		m.step(gossip.LinkDown{Peer: id})
 	}
-	clear(m.links)
 	clear(m.dials)
 	clear(m.told)
-	m.tunnels.allow(nil)
+	m.tunnels.Allow(nil)
 	m.dev.SetOwners(nil)
 	m.dev.Detach()
 	if err := m.iface.Close(); err != nil {
@@ -86,7 +85,7 @@ func (m *membership) step(ev gossip.Event) {
 func (m *membership) act(act gossip.Action) {
 	switch a := act.(type) {
 	case gossip.Send:
-		if l := m.links[a.Peer]; l != nil {
+		if l := m.near.Get(a.Peer); l != nil {
 			l.Gossip(a.Body, a.Sync)
 		}
 	case gossip.Dial:
@@ -111,7 +110,7 @@ func (m *membership) stored(it *gossip.Item) {
 	who := m.roster.Apply(it)
 	switch {
 	case it.Kind == gossip.KindLog:
-		if err := (vault{m.folder}).writeLog(m.authority()); err != nil {
+		if err := (vault.Vault{Folder: m.folder}).WriteLog(m.authority()); err != nil {
 			m.log.Error("log not written", "err", err)
 		}
 		m.warnSigners()
@@ -121,8 +120,8 @@ func (m *membership) stored(it *gossip.Item) {
 		return
 	}
 	m.dirty = true
-	if it.Kind == gossip.KindRecord && m.links[who] == nil {
-		m.heard[who] = m.clock.Now()
+	if it.Kind == gossip.KindRecord {
+		m.near.Heard(who, m.clock.Now())
 	}
 	if m.roster.Gone(who) {
 		m.unlink(who)
@@ -172,7 +171,7 @@ func (m *membership) tellPeers() {
 			m.nat.SetPeer(info)
 		}
 	}
-	m.tunnels.allow(known)
+	m.tunnels.Allow(known)
 	for id := range m.told {
 		if !present[id] {
 			delete(m.told, id)
@@ -194,7 +193,7 @@ func (n *Node) packetFor(id keys.NodeID) {
 
 // want opens the tunnel to a member.
 func (n *Node) want(id keys.NodeID) {
-	if err := n.tunnels.want(id, n.clock.Now()); err != nil {
+	if err := n.tunnels.Want(id, n.clock.Now()); err != nil {
 		n.log.Debug("tunnel not opened", "peer", id, "err", err)
 	}
 }
@@ -209,28 +208,34 @@ func (m *membership) sweep() {
 	}
 	if now.Sub(m.swept) >= 5*time.Second {
 		m.swept = now
-		m.tunnels.sweep(now)
+		m.tunnels.Sweep(now)
 	}
 }
 
-// netTime is what the clocks of the members agree on: the median of ours and our neighbours' if that is more than an
-// hour from ours, and never before this program was built.
+// netTime is what the clocks of the members agree on, and never before this program was built. Before the first link the
+// clock of who let us in counts like a neighbour's.
 func (m *membership) netTime() time.Time {
-	now := m.clock.Now()
-	skews := []time.Duration{0}
-	for _, l := range m.links {
-		skews = append(skews, l.skew)
+	var more []time.Duration
+	if len(m.near.IDs()) == 0 {
+		more = append(more, m.skew)
 	}
-	if len(skews) == 1 && m.skew != 0 {
-		skews = append(skews, m.skew)
-	}
-	slices.Sort(skews)
-	// Of an even number the later of the middle two: clocks that were never set are behind, not ahead.
-	if median := skews[len(skews)/2]; median.Abs() > time.Hour {
-		now = now.Add(median)
-	}
+	now := m.clock.Now().Add(m.near.Median(more...))
 	if built := clock.BuildDate(); now.Before(built) {
 		return built
 	}
 	return now
+}
+
+// interfaceLost is told by the device that somebody removed the interface, or that it failed: it is made anew.
+func (n *Node) interfaceLost(cause error) {
+	n.tryPost(func() {
+		if n.member == nil || !n.member.connected() {
+			return
+		}
+		n.log.Warn("interface lost, making it anew", "iface", n.ifname, "err", cause)
+		n.member.disconnect()
+		if err := n.member.connect(); err != nil {
+			n.warn("interface", "the interface was lost and could not be made anew: "+err.Error())
+		}
+	})
 }

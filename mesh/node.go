@@ -18,6 +18,7 @@ import (
 	"warren/mesh/gossip"
 	"warren/mesh/link"
 	"warren/mesh/state"
+	"warren/mesh/tunnels"
 	"warren/nat"
 	"warren/tun"
 )
@@ -45,12 +46,12 @@ type Node struct {
 
 // parts are what a node is made of; each is safe for concurrent use.
 type parts struct {
-	nat      *nat.Stack
-	dev      *tun.Device
-	engine   tun.Engine
-	tunnels  *tunnels
-	links    *link.Transport
-	instance [8]byte // of this run of the agent
+	nat     *nat.Stack
+	dev     *tun.Device
+	engine  tun.Engine
+	tunnels *tunnels.Set
+	links   *link.Transport
+	run     [8]byte // of the agent: random, new at each start
 }
 
 // settings are what the command line, the config file and the folder say; the loop's, once it runs.

@@ -17,12 +17,12 @@ import (
 	"sync"
 	"time"
 
-	"warren/keys"
 	"warren/mesh/clock"
 	"warren/mesh/config"
 	"warren/mesh/control"
 	"warren/mesh/link"
 	"warren/mesh/state"
+	"warren/mesh/tunnels"
 	"warren/nat"
 	"warren/tun"
 )
@@ -64,7 +64,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := n.readSettings(file); err != nil {
 		return err
 	}
-	return n.run(ctx, config.SocketPath(cfg.State))
+	return n.open(ctx, config.SocketPath(cfg.State))
 }
 
 // settings reads the config file and lays the flags over it.
@@ -97,8 +97,8 @@ func tunError(err error, name string) error {
 	return control.Errorf(control.ExitFailed, "", "%w", err)
 }
 
-// run opens everything, works until ctx ends, and closes everything in reverse.
-func (n *Node) run(ctx context.Context, socket string) (err error) {
+// open opens everything, works until ctx ends, and closes everything in reverse.
+func (n *Node) open(ctx context.Context, socket string) (err error) {
 	if _, err := net.InterfaceByName(n.ifname); err == nil {
 		return tunError(tun.ErrNameTaken, n.ifname)
 	}
@@ -114,11 +114,11 @@ func (n *Node) run(ctx context.Context, socket string) (err error) {
 	if err := n.openPort(); err != nil {
 		return err
 	}
-	n.dev = tun.NewDevice(tun.DeviceConfig{MTU: tun.DefaultMTU, Log: n.log, Wanted: n.packetFor})
+	n.dev = tun.NewDevice(tun.DeviceConfig{MTU: tun.DefaultMTU, Log: n.log, Wanted: n.packetFor, Lost: n.interfaceLost})
 	if n.engine, err = tun.NewWireGuard(n.dev, n.nat.ConnBind(), mark, n.log); err != nil {
 		return control.Errorf(control.ExitFailed, "", "%w", err)
 	}
-	n.tunnels = &tunnels{engine: n.engine, dev: n.dev, open: map[keys.NodeID]*tunnel{}}
+	n.tunnels = tunnels.New(n.engine, n.dev)
 	n.links = link.New(n.linkConfig())
 	return n.work(ctx, listener)
 }

@@ -11,6 +11,7 @@ import (
 	"warren/keys"
 	"warren/mesh/control"
 	"warren/mesh/roster"
+	"warren/mesh/tunnels"
 	"warren/nat/path"
 )
 
@@ -46,7 +47,7 @@ func (n *Node) status(peer string) (*control.Status, error) {
 		}
 		others = []*roster.Member{one}
 	}
-	names, open := m.roster.Names(), m.tunnels.sweep(n.clock.Now())
+	names, open := m.roster.Names(), m.tunnels.Sweep(n.clock.Now())
 	for _, who := range others {
 		st.Peers = append(st.Peers, m.statusPeer(who, names[who.Node], open))
 	}
@@ -62,7 +63,7 @@ func (m *membership) describe() control.Network {
 
 // describeSelf is this host as documents show it.
 func (m *membership) describeSelf() control.Host {
-	return control.Host{Name: m.own.Name, ID: m.id().String(), Addresses: addresses(m.own), PublicKey: m.own.WG.String()}
+	return control.Host{Name: m.Own.Name, ID: m.id().String(), Addresses: addresses(m.Own), PublicKey: m.Own.WG.String()}
 }
 
 func (m *membership) statusSelf() control.Self {
@@ -70,7 +71,7 @@ func (m *membership) statusSelf() control.Self {
 	seen := m.nat.NAT()
 	self := control.Self{
 		Name: control.Text(host.Name), ID: control.Text(host.ID), Addresses: host.Addresses, PublicKey: control.Text(host.PublicKey),
-		Signer: m.ca != nil, Expires: control.Time{Time: m.own.NotAfter},
+		Signer: m.CA != nil, Expires: control.Time{Time: m.Own.NotAfter},
 		NAT: control.NAT{UDP: seen.UDP, Mapping: control.Text(seen.Mapping.String()), Filtering: control.Text(seen.Filtering.String())},
 	}
 	if m.connected() {
@@ -81,11 +82,11 @@ func (m *membership) statusSelf() control.Self {
 	return self
 }
 
-func (m *membership) statusPeer(who *roster.Member, name string, open map[keys.NodeID]tunnel) control.Peer {
+func (m *membership) statusPeer(who *roster.Member, name string, open map[keys.NodeID]tunnels.Tunnel) control.Peer {
 	p := control.Peer{Name: name, ID: who.Node.String(), Addresses: addresses(who.Certificate), Online: m.online(who.Node), Path: control.PathIdle}
 	st := m.nat.PeerStatus(who.Node)
 	t, wanted := open[who.Node]
-	if l := m.links[who.Node]; l != nil {
+	if l := m.near.Get(who.Node); l != nil {
 		p.RTT = control.Millis(l.RTT())
 	}
 	if !wanted {
@@ -111,15 +112,11 @@ func (m *membership) online(id keys.NodeID) bool {
 	if !m.connected() {
 		return false
 	}
-	if m.links[id] != nil {
-		return true
-	}
 	now := m.clock.Now()
 	if st := m.nat.PeerStatus(id); !st.LastRx.IsZero() && now.Sub(m.wall(st.LastRx)) < 15*time.Second {
 		return true
 	}
-	heard, ok := m.heard[id]
-	return ok && now.Sub(heard) < 300*time.Second
+	return m.near.Online(id, now)
 }
 
 // wall brings a time of the paths, which know no offset of the clock, to ours.
@@ -133,9 +130,9 @@ func (m *membership) clockWarnings() (all []control.Warning) {
 			Code: "clock", Text: fmt.Sprintf("this host's clock is off by %s: the network's time is %s", d.Round(time.Minute), net.UTC().Format(time.DateTime)),
 		})
 	}
-	if left := m.own.NotAfter.Sub(net); left < 21*24*time.Hour {
+	if left := m.Own.NotAfter.Sub(net); left < 21*24*time.Hour {
 		all = append(all, control.Warning{
-			Code: "certificate-expires", Text: "this host's certificate expires at " + m.own.NotAfter.UTC().Format(time.RFC3339),
+			Code: "certificate-expires", Text: "this host's certificate expires at " + m.Own.NotAfter.UTC().Format(time.RFC3339),
 		})
 	}
 	return all
@@ -176,7 +173,7 @@ func (v verbs) IP(ctx context.Context, peer string) ([]netip.Addr, error) {
 			return nil, err
 		}
 		if peer == "" {
-			return addresses(m.own), nil
+			return addresses(m.Own), nil
 		}
 		who, err := m.pickOf(peer, m.roster.Members())
 		if err != nil {

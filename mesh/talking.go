@@ -39,10 +39,10 @@ func (m *membership) aim(text string) (target, error) {
 }
 
 func (m *membership) aimAt(who *roster.Member, dst netip.Addr) target {
-	t := target{id: who.Node, name: m.roster.Names()[who.Node], src: m.own.ULA(), dst: who.ULA()}
+	t := target{id: who.Node, name: m.roster.Names()[who.Node], src: m.Own.ULA(), dst: who.ULA()}
 	owners := m.roster.Owners()
-	if who.IPv4().IsValid() && m.own.IPv4().IsValid() && dst != who.ULA() && owners[who.IPv4()] == who.Node {
-		t.src, t.dst = m.own.IPv4(), who.IPv4()
+	if who.IPv4().IsValid() && m.Own.IPv4().IsValid() && dst != who.ULA() && owners[who.IPv4()] == who.Node {
+		t.src, t.dst = m.Own.IPv4(), who.IPv4()
 	}
 	return t
 }
@@ -248,12 +248,12 @@ func (v verbs) Leave(ctx context.Context) error {
 		if err != nil {
 			return false, err
 		}
-		signed, err := keys.SignLeft(m.identity, m.authority().Network)
+		signed, err := keys.SignLeft(m.Identity, m.authority().Network)
 		if err != nil {
 			return false, err
 		}
 		m.step(gossip.Publish{Item: roster.LeftItem(m.id(), signed)})
-		return len(m.links) > 0, nil
+		return len(m.near.IDs()) > 0, nil
 	})
 	if err != nil {
 		return err

@@ -48,7 +48,7 @@ func (a *app) explain(cmd *cobra.Command, err error) *control.Error {
 		}
 		return e
 	}
-	if c, ok := errors.AsType[*config.Error](f.err); ok {
+	if c, ok := errors.AsType[*config.Error](f.err); ok && c.Hint != "" {
 		return control.Errorf(control.ExitUsage, c.Hint, "%w", c)
 	}
 	e := control.AsError(f.err)

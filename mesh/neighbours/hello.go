@@ -1,0 +1,66 @@
+package neighbours
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"warren/keys/canon"
+)
+
+// Hello is what an agent says first on a link.
+type Hello struct {
+	Run     [8]byte       // of the agent: random, new at each start
+	Skew    time.Duration // how far its clock is ahead of ours, in seconds
+	Release string
+}
+
+// wireHello is the body of the hello frame.
+type wireHello struct {
+	Version uint64 `cbor:"1,keyasint"` // of this protocol: 1
+	Run     []byte `cbor:"2,keyasint"` // 8 bytes
+	Unix    int64  `cbor:"3,keyasint"` // wall time in milliseconds
+	Release string `cbor:"4,keyasint"`
+}
+
+const (
+	helloVersion = 1
+	maxHello     = 1 << 10
+)
+
+// Encode returns the body of our hello; Skew is not in it.
+func (h Hello) Encode(now time.Time) []byte {
+	b, err := canon.Marshal(wireHello{Version: helloVersion, Run: h.Run[:], Unix: now.UnixMilli(), Release: h.Release})
+	if err != nil {
+		panic("neighbours: a hello of ours cannot be encoded: " + err.Error())
+	}
+	return b
+}
+
+// ParseHello reads a hello that came now. A higher version is welcome: it must understand ours.
+func ParseHello(b []byte, now time.Time) (Hello, error) {
+	var w wireHello
+	if err := canon.Unmarshal(b, maxHello, &w); err != nil {
+		return Hello{}, fmt.Errorf("neighbours: reading a hello: %w", err)
+	}
+	if len(w.Run) != 8 || w.Version < helloVersion || len(w.Release) > 64 {
+		return Hello{}, fmt.Errorf("neighbours: reading a hello: version %d, run of %d bytes", w.Version, len(w.Run))
+	}
+	skew := time.UnixMilli(w.Unix).Sub(now.Round(0)).Round(time.Second)
+	return Hello{Run: [8]byte(w.Run), Skew: skew, Release: w.Release}, nil
+}
+
+// Median is how far the members' clocks are ahead of ours, if that is more than an hour: the median of ours and the
+// neighbours', of an even number the later of the middle two, as clocks that were never set are behind. more are further
+// clocks to count in.
+func (t *Table) Median(more ...time.Duration) time.Duration {
+	skews := append([]time.Duration{0}, more...)
+	for _, n := range t.byID {
+		skews = append(skews, n.Skew)
+	}
+	slices.Sort(skews)
+	if median := skews[len(skews)/2]; median.Abs() > time.Hour {
+		return median
+	}
+	return 0
+}
