@@ -185,12 +185,12 @@ func (n *Node) openStore() error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	n.background.Go(func() {
+	go func() {
 		defer close(done)
 		if err := s.Run(ctx); err != nil {
 			n.log.Error("members not written", "err", err)
 		}
-	})
+	}()
 	n.store = s
 	n.closeStore = func() {
 		cancel()

@@ -93,6 +93,15 @@ func (m *member) stop(ctx context.Context) error {
 	if err := m.agent.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
+	select {
+	case <-m.agent.Done():
+	case <-ctx.Done():
+		// It hangs: its stacks go to its log.
+		dumped, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		return fmt.Errorf("the agent of %s after SIGTERM: %w\n%s", m.name,
+			errors.Join(ctx.Err(), m.agent.Signal(syscall.SIGQUIT), m.agent.Wait(dumped)), m.log())
+	}
 	if err := m.agent.Wait(ctx); err != nil {
 		return fmt.Errorf("the agent of %s after SIGTERM: %w\n%s", m.name, err, m.log())
 	}
