@@ -194,6 +194,9 @@ func (c *Core) tell() {
 	}
 	c.shown.state, c.shown.path, c.shown.proven, c.shown.force = s.State, s.Path, s.Proven, false
 	due := c.due()
+	if passed(due, c.now) {
+		due = c.now.Add(time.Millisecond) // never now or earlier: the caller would turn for ever
+	}
 	if !due.IsZero() && (!due.Equal(c.shown.wake) || !c.shown.wake.After(c.now)) {
 		c.act(Wake{At: due})
 	}

@@ -138,7 +138,7 @@ func (r *round) due(c *Core) time.Time {
 	switch {
 	case r.active:
 		return earliest(r.fireAt, r.deadline)
-	case r.retryAt.Before(r.wanted) && !c.fresh(c.current):
+	case r.isWanted(c.now) && r.retryAt.Before(r.wanted) && !c.fresh(c.current):
 		return r.retryAt
 	}
 	return time.Time{}
