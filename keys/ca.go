@@ -136,8 +136,8 @@ func ParseCAPEM(text []byte) (*CA, error) {
 	return &CA{secret: key, signer: *s}, nil
 }
 
-// Format writes "(secret)" whatever the verb.
-func (ca *CA) Format(f fmt.State, r rune) { ca.secret.Format(f, r) }
+// Format writes "(secret)" whatever the verb, also for a copy.
+func (ca CA) Format(f fmt.State, r rune) { ca.secret.Format(f, r) }
 
 // Certificate returns the signer's certificate in DER. The caller must not change it.
 func (ca *CA) Certificate() []byte { return ca.signer.Certificate.Raw }

@@ -28,13 +28,13 @@ const (
 var (
 	// ErrCertificate is wrapped by errors about bytes outside the strict profile.
 	ErrCertificate = errors.New("not a certificate of the strict profile")
-	// ErrExpired: the time is after the certificate's last second, and everything else about it is right.
+	// ErrExpired says that the time is after the certificate's last second, and everything else about it is right.
 	ErrExpired = errors.New("the certificate has expired")
-	// ErrNotYetValid: the time is before the certificate's first second, and everything else about it is right.
+	// ErrNotYetValid says that the time is before the certificate's first second, and everything else about it is right.
 	ErrNotYetValid = errors.New("the certificate is not valid yet")
-	// ErrUnknownSigner: no signer at the head of the log signed this.
+	// ErrUnknownSigner says that no signer at the head of the log signed this.
 	ErrUnknownSigner = errors.New("not by a signer of this network")
-	// ErrNetwork: of another network.
+	// ErrNetwork is wrapped by errors about what is of another network.
 	ErrNetwork = errors.New("of another network")
 )
 

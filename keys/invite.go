@@ -87,7 +87,7 @@ func ParseGrant(b []byte, a *Authority) (*Grant, error) {
 
 func readGrant(b []byte) (*canon.Object, *Grant, error) {
 	var w wireGrant
-	o, err := open(b, kindGrant, MaxSigned, &w)
+	o, err := open(b, kindGrant, &w)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -172,7 +172,7 @@ func ParseReceipt(b []byte, a *Authority) (*Receipt, error) {
 
 func readReceipt(b []byte) (*canon.Object, *Receipt, error) {
 	var w wireReceipt
-	o, err := open(b, kindReceipt, MaxSigned, &w)
+	o, err := open(b, kindReceipt, &w)
 	if err != nil {
 		return nil, nil, err
 	}

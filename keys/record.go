@@ -14,7 +14,7 @@ import (
 
 // Limits of a record; SignRecord and ParseRecord refuse more.
 const (
-	MaxRecord     = 1024 // bytes, signed
+	MaxRecord     = MaxSigned // bytes, signed
 	MaxCandidates = 16
 	MaxRelays     = 2
 	MaxContacts   = 2
@@ -87,6 +87,7 @@ func (b NATBehaviour) String() string {
 		return "address-dependent"
 	case AddressAndPortDependent:
 		return "address-and-port-dependent"
+	case BehaviourUnknown:
 	}
 	return ""
 }
@@ -156,9 +157,8 @@ func SignRecord(r Record, id *Identity, n NetworkID) ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("keys: signing a record: %w", err)
 	}
-	return sign(kindRecord, r.wire(), id.Key(), nil, n, MaxRecord)
+	return sign(kindRecord, r.wire(), id.Key(), nil, n)
 }
-
 
 func (r *Record) wire() wireRecord {
 	w := wireRecord{
@@ -209,7 +209,7 @@ func ParseRecord(b []byte, pub ed25519.PublicKey, n NetworkID) (*Record, error) 
 
 func readRecord(b []byte) (*canon.Object, *Record, error) {
 	var w wireRecord
-	o, err := open(b, kindRecord, MaxRecord, &w)
+	o, err := open(b, kindRecord, &w)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -10,7 +10,7 @@ import (
 	"warren/keys/canon"
 )
 
-// MaxSigned is the largest left, grant, receipt or revocation in bytes, signed.
+// MaxSigned is the largest record, left, grant, receipt or revocation in bytes, signed.
 const MaxSigned = 1024
 
 const (
@@ -19,7 +19,7 @@ const (
 )
 
 // sign encodes w and signs it for network n; kid names the key where w does not.
-func sign(kind string, w any, key ed25519.PrivateKey, kid []byte, n NetworkID, limit int) ([]byte, error) {
+func sign(kind string, w any, key ed25519.PrivateKey, kid []byte, n NetworkID) ([]byte, error) {
 	payload, err := canon.Marshal(w)
 	if err != nil {
 		return nil, fmt.Errorf("keys: signing %s: %w", kind, err)
@@ -28,19 +28,19 @@ func sign(kind string, w any, key ed25519.PrivateKey, kid []byte, n NetworkID, l
 	if err != nil {
 		return nil, fmt.Errorf("keys: signing %s: %w", kind, err)
 	}
-	if len(b) > limit {
-		return nil, fmt.Errorf("keys: signing %s: %d bytes, at most %d: %w", kind, len(b), limit, canon.ErrSize)
+	if len(b) > MaxSigned {
+		return nil, fmt.Errorf("keys: signing %s: %d bytes, at most %d: %w", kind, len(b), MaxSigned, canon.ErrSize)
 	}
 	return b, nil
 }
 
 // open reads the object and its payload into w, a pointer to a zero value; no signature is checked.
-func open(b []byte, kind string, limit int, w any) (*canon.Object, error) {
-	o, err := canon.ParseObject(b, kind, limit)
+func open(b []byte, kind string, w any) (*canon.Object, error) {
+	o, err := canon.ParseObject(b, kind, MaxSigned)
 	if err != nil {
 		return nil, fmt.Errorf("keys: reading %s: %w", kind, err)
 	}
-	if err := canon.Unmarshal(o.Payload, limit, w); err != nil {
+	if err := canon.Unmarshal(o.Payload, MaxSigned, w); err != nil {
 		return nil, fmt.Errorf("keys: reading %s: %w", kind, err)
 	}
 	return o, nil
@@ -49,7 +49,7 @@ func open(b []byte, kind string, limit int, w any) (*canon.Object, error) {
 // sign encodes w and signs it as a signer of the network.
 func (ca *CA) sign(kind string, w any) ([]byte, error) {
 	key := ca.Key()
-	return sign(kind, w, ca.secret.Key(), key[:], ca.signer.Network, MaxSigned)
+	return sign(kind, w, ca.secret.Key(), key[:], ca.signer.Network)
 }
 
 // verifySigned checks that the signer node signed o, and is a signer at the head of the log.
@@ -81,7 +81,7 @@ type wireLeft struct {
 // SignLeft returns the word of id's owner that it left network n.
 func SignLeft(id *Identity, n NetworkID) ([]byte, error) {
 	node := id.ID()
-	return sign(kindLeft, wireLeft{Node: node[:]}, id.Key(), nil, n, MaxSigned)
+	return sign(kindLeft, wireLeft{Node: node[:]}, id.Key(), nil, n)
 }
 
 // PeekLeft returns whose word b claims to be, after all checks but the signature.
@@ -107,7 +107,7 @@ func ParseLeft(b []byte, pub ed25519.PublicKey, n NetworkID) (*Left, error) {
 
 func readLeft(b []byte) (*canon.Object, Left, error) {
 	var w wireLeft
-	o, err := open(b, kindLeft, MaxSigned, &w)
+	o, err := open(b, kindLeft, &w)
 	if err != nil {
 		return nil, Left{}, err
 	}
@@ -198,7 +198,7 @@ func ParseRevocation(b []byte, a *Authority) (*Revocation, error) {
 
 func readRevocation(b []byte) (*canon.Object, *Revocation, error) {
 	var w wireRevocation
-	o, err := open(b, kindRevocation, MaxSigned, &w)
+	o, err := open(b, kindRevocation, &w)
 	if err != nil {
 		return nil, nil, err
 	}

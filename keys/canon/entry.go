@@ -46,8 +46,9 @@ type Head struct {
 // Body is what an entry says: a pointer to one of the types below.
 type Body interface{ kind() EntryKind }
 
-// The bodies of entries; see the package doc.
+// The bodies of entries; the package doc has their fields.
 type (
+	// Genesis is the body of the first entry.
 	Genesis struct {
 		Name      string   `cbor:"1,keyasint"`
 		Range     Prefix   `cbor:"2,keyasint"`
@@ -56,24 +57,30 @@ type (
 		Created   uint64   `cbor:"5,keyasint"`
 		Nonce     []byte   `cbor:"6,keyasint"`
 	}
+	// SignerAdd makes the owner of a signer's certificate a signer.
 	SignerAdd struct {
 		Certificate []byte `cbor:"1,keyasint"`
 	}
+	// SignerRemove removes the signer with this SPKI hash, but for what it signed and the lists name.
 	SignerRemove struct {
 		Signer       []byte   `cbor:"1,keyasint"`
 		Certificates [][]byte `cbor:"2,keyasint,omitempty"`
 		Revocations  [][]byte `cbor:"3,keyasint,omitempty"`
 		More         bool     `cbor:"4,keyasint,omitempty"`
 	}
+	// RootAdd adds a root key.
 	RootAdd struct {
 		Key []byte `cbor:"1,keyasint"`
 	}
+	// RootRemove removes a root key.
 	RootRemove struct {
 		Key []byte `cbor:"1,keyasint"`
 	}
+	// Threshold says how many roots must sign from now on.
 	Threshold struct {
 		K uint64 `cbor:"1,keyasint"`
 	}
+	// Policy replaces the policy; times are in seconds.
 	Policy struct {
 		StrictExpiry    bool   `cbor:"1,keyasint,omitempty"`
 		Lifetime        uint64 `cbor:"2,keyasint,omitempty"`

@@ -1,7 +1,6 @@
-// Package der writes the exact bytes of the two certificates that exist in a network: a signer's and a node's. Every
-// field that is not a parameter here is fixed, so a reader that parsed a certificate with crypto/x509 writes it again
-// with this package and compares: what differs in one byte is refused. It is no general X.509 library, it does not
-// parse, and it makes no signature.
+// Package der writes the exact bytes of the two certificates that exist in a network, a signer's and a node's, and of the
+// request for the latter. Every field that is not a parameter here is fixed, so a reader that parsed a certificate with
+// crypto/x509 writes it again and compares: what differs in one byte is refused. It is no general X.509 library.
 //
 // Both are X.509 v3 (RFC 5280) with Ed25519 keys and signatures (RFC 8410). Their extensions, in this order:
 //
@@ -18,6 +17,12 @@
 //
 // A node has an empty subject; every signer has the same, CN=warren signer, and is told from others by its key. A
 // signer's certificate expires never (99991231235959Z, RFC 5280 section 4.1.2.5): the log says when it ends.
+//
+// A request for a node certificate is treated alike. It is a PKCS #10 (RFC 2986), version 0, with an empty subject and one
+// attribute, extensionRequest (RFC 2985 section 5.4.2), that asks for these extensions in this order, none critical:
+//
+//	subjectAltName: one DNS name, or the extension is not there
+//	2.25.48574766: opaque here
 package der
 
 import (
@@ -26,7 +31,6 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"math/big"
-	"net"
 	"net/netip"
 	"time"
 )
@@ -156,8 +160,7 @@ func (s Signer) TBS() ([]byte, error) {
 	id := sha256.Sum256(public)
 	permitted := []subtree{{name(tagDNS, []byte(s.Domain))}}
 	for _, p := range s.Prefixes {
-		mask := net.CIDRMask(p.Bits(), p.Addr().BitLen())
-		permitted = append(permitted, subtree{name(tagIP, append(p.Addr().AsSlice(), mask...))})
+		permitted = append(permitted, subtree{name(tagIP, append(p.Addr().AsSlice(), mask(p)...))})
 	}
 	permitted = append(permitted, subtree{name(tagURI, []byte(s.Host))})
 	exts, err := extensions(
@@ -176,6 +179,15 @@ func (s Signer) TBS() ([]byte, error) {
 		Serial: new(big.Int).SetBytes(serial), Issuer: signerName(), Subject: signerName(),
 		Validity: validity{s.NotBefore.UTC(), Forever()}, Key: key(s.Public), Extensions: exts,
 	}.marshal()
+}
+
+// mask returns the bits of p as an address, such as 255.0.0.0 for a /8.
+func mask(p netip.Prefix) []byte {
+	m := make([]byte, p.Addr().BitLen()/8)
+	for i := range max(p.Bits(), 0) {
+		m[i/8] |= 0x80 >> (i % 8)
+	}
+	return m
 }
 
 type extension struct {

@@ -18,13 +18,13 @@ import (
 
 // Errors of ParseJoinCode.
 var (
-	// ErrNotCode: the text does not look like a join code at all.
+	// ErrNotCode is about a text that does not look like a join code at all.
 	ErrNotCode = errors.New("not a join code")
-	// ErrCodeVersion: a code of another version of the program.
+	// ErrCodeVersion is about a code of another version of the program.
 	ErrCodeVersion = errors.New("a join code of another version")
-	// ErrCodeTruncated: the beginning of a code.
+	// ErrCodeTruncated is about the beginning of a code.
 	ErrCodeTruncated = errors.New("the join code is cut short")
-	// ErrCodeChecksum: a character or more is wrong.
+	// ErrCodeChecksum is about a code of which a character or more is wrong.
 	ErrCodeChecksum = errors.New("the join code is mistyped")
 )
 
@@ -63,6 +63,9 @@ type Invite struct {
 // Format writes the id only, whatever the verb.
 func (i Invite) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(i.ID.String())) }
 
+// MarshalText writes the id only.
+func (i Invite) MarshalText() ([]byte, error) { return i.ID.MarshalText() }
+
 // NewSeed makes a new invite's seed.
 func NewSeed() (seed [16]byte, err error) {
 	if _, err = rand.Read(seed[:]); err != nil {
@@ -89,8 +92,8 @@ func (c JoinCode) LogValue() slog.Value { return slog.StringValue(c.Invite().ID.
 func (c JoinCode) String() string {
 	b := append([]byte{codeVersion}, c.Network[:]...)
 	b = append(b, c.Seed[:]...)
-	minutes := (max(c.Expires.Unix(), 0) + 59) / 60
-	b = binary.BigEndian.AppendUint32(b, uint32(min(minutes, math.MaxUint32)))
+	minutes := (min(max(c.Expires.Unix(), 0), math.MaxUint32*60) + 59) / 60
+	b = binary.BigEndian.AppendUint32(b, uint32(minutes))
 	for _, e := range fitting(c.Endpoints) {
 		family := byte(4)
 		if e.Addr().Is6() {

@@ -70,6 +70,15 @@ func (i InviteID) String() string { return encoding.EncodeToString(i[:]) }
 // IsZero reports whether i names no invite.
 func (i InviteID) IsZero() bool { return i == InviteID{} }
 
+// MarshalText writes the id as String does.
+func (i InviteID) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote. The error wraps ErrID.
+func (i *InviteID) UnmarshalText(text []byte) (err error) {
+	*i, err = ParseInviteID(string(text))
+	return err
+}
+
 // ParseInviteID reads an id as String writes it, in any case. The error wraps ErrID.
 func ParseInviteID(s string) (InviteID, error) {
 	b, err := parseID(s)

@@ -20,7 +20,7 @@ func ValidName(s string) bool {
 	case "localhost", "wpad", "isatap", "gateway":
 		return false
 	}
-	return ValidLabel(s) && !(len(s) >= 4 && s[2:4] == "--")
+	return ValidLabel(s) && (len(s) < 4 || s[2:4] != "--")
 }
 
 // ValidLabel reports whether s is one LDH label of 1 to 63 lower-case letters, digits and inner hyphens.

@@ -18,9 +18,9 @@ func Hash(pub ed25519.PublicKey) [32]byte {
 	return sha256.Sum256(append(prefix, pub...))
 }
 
-// Valid reports whether pub may stand for somebody: 32 bytes, a point in its one encoding (RFC 8032 section
-// 5.1.3 would take y >= p), and none of the eight points of small order, for which signatures can be made that verify
-// over many messages.
+// Valid reports whether pub may stand for somebody: 32 bytes, the one encoding (some readers of RFC 8032 section 5.1.3
+// take y >= p too), and none of the eight points of small order, for which signatures can be made that verify over many
+// messages. Of bytes that are no point nothing ever verifies, so they are not looked for.
 func Valid(pub ed25519.PublicKey) bool {
 	if len(pub) != ed25519.PublicKeySize {
 		return false

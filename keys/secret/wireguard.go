@@ -105,6 +105,9 @@ type Pair struct {
 // Format writes "(secret)" whatever the verb.
 func (p Pair) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("(secret)")) }
 
+// MarshalText returns ErrSecret.
+func (p Pair) MarshalText() ([]byte, error) { return nil, ErrSecret }
+
 // Pair returns the keys that the owner of k and the owner of peer share in network n; both get the same. They are
 // HKDF-SHA-256 (RFC 5869) of the X25519 of the static keys, with the network id as salt and as info "warren check" and
 // "warren seal", each followed by the two public keys, the lower first. The error wraps ErrKey if peer is a point of
