@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -21,9 +20,6 @@ const dialFor = 12 * time.Second
 
 // linkConfig joins the links to this node.
 func (n *Node) linkConfig() link.Config {
-	if _, err := rand.Read(n.run[:]); err != nil {
-		panic("mesh: the system gives no random bytes: " + err.Error())
-	}
 	h := linked{n}
 	return link.Config{
 		Conn: n.nat.PacketConn(), Handler: h, Log: n.log,
@@ -65,7 +61,7 @@ func (h linked) verify(der []byte) (keys.NodeID, error) {
 }
 
 func (h linked) hello() []byte {
-	return neighbours.Hello{Run: h.run, Release: h.cfg.Version}.Encode(h.clock.Now())
+	return neighbours.Hello{Run: *h.run.Load(), Release: h.cfg.Version}.Encode(h.clock.Now())
 }
 
 // Up implements link.Handler.
@@ -183,10 +179,8 @@ func (n *Node) noticed(ev nat.Event) {
 	case nat.Called:
 		// The answer to the call goes out when we return: the tunnel must stand by then.
 		n.want(e.Peer)
-		if e.Restarted || e.ClockBack {
-			if err := n.tunnels.Renew(e.Peer); err != nil {
-				n.log.Debug("tunnel not renewed", "peer", e.Peer, "err", err)
-			}
+		if err := n.afresh(e); err != nil {
+			n.log.Debug("tunnel not renewed", "peer", e.Peer, "err", err)
 		}
 	case nat.PathChanged:
 		n.tryPost(func() {
@@ -201,6 +195,17 @@ func (n *Node) noticed(ev nat.Event) {
 			}
 		})
 	}
+}
+
+// afresh makes the tunnel to a member that calls as new as that member says it must be.
+func (n *Node) afresh(e nat.Called) error {
+	switch {
+	case e.ClockBack:
+		return n.tunnels.Reset(e.Peer)
+	case e.Restarted:
+		return n.tunnels.Renew(e.Peer)
+	}
+	return nil
 }
 
 // pathChanged dials where a link was wanted and a path has come up.

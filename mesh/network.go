@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"crypto/rand"
 	"net/netip"
 	"time"
 
@@ -37,6 +38,9 @@ func (m *membership) connect() error {
 		return tunError(err, m.ifname)
 	}
 	m.iface = iface
+	var run [8]byte
+	_, _ = rand.Read(run[:]) // it never fails
+	m.run.Store(&run)
 	if err := m.engine.SetKey(m.WG); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"warren/mesh/clock"
@@ -51,7 +52,7 @@ type parts struct {
 	engine  tun.Engine
 	tunnels *tunnels.Set
 	links   *link.Transport
-	run     [8]byte // of the agent: random, new at each start
+	run     atomic.Pointer[[8]byte] // random, new whenever this host has forgotten its tunnels
 }
 
 // settings are what the command line, the config file and the folder say; the loop's, once it runs.

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"warren/keys"
 	"warren/mesh/clock"
 	"warren/mesh/config"
 	"warren/mesh/control"
@@ -48,6 +49,11 @@ func Run(ctx context.Context, cfg Config) error {
 		return control.Errorf(control.ExitUsage, "a Go duration such as -2h45m", "%w", err)
 	}
 	cfg.State = first(cfg.State, config.DefaultState)
+	folder, err := state.Open(cfg.State)
+	if err != nil {
+		return folderError(err)
+	}
+	defer func() { _ = folder.Close() }()
 	file, err := cfg.settings()
 	if err != nil {
 		return control.Errorf(control.ExitUsage, "warren starts when that is mended", "%w", err)
@@ -55,11 +61,6 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := tun.Check(); err != nil {
 		return tunError(err, "")
 	}
-	folder, err := state.Open(cfg.State)
-	if err != nil {
-		return folderError(err)
-	}
-	defer func() { _ = folder.Close() }()
 	n := &Node{cfg: cfg, log: cfg.Log, clock: wall, folder: folder, calls: make(chan func(), 256)}
 	if err := n.readSettings(file); err != nil {
 		return err
@@ -118,7 +119,11 @@ func (n *Node) open(ctx context.Context, socket string) (err error) {
 	if n.engine, err = tun.NewWireGuard(n.dev, n.nat.ConnBind(), mark, n.log); err != nil {
 		return control.Errorf(control.ExitFailed, "", "%w", err)
 	}
-	n.tunnels = tunnels.New(n.engine, n.dev)
+	n.tunnels = tunnels.New(n.engine, func(id keys.NodeID, ready bool) {
+		n.nat.SetTunnel(id, ready)
+		n.dev.SetReady(id, ready)
+	})
+	n.run.Store(new([8]byte))
 	n.links = link.New(n.linkConfig())
 	return n.work(ctx, listener)
 }

@@ -54,12 +54,14 @@ type Bind struct {
 
 	socks      atomic.Pointer[sockets]
 	stun, quic chan *packet
-	packets    sync.Pool // of *packet
-	single     sync.Pool // of *[1][]byte
+	held       chan *packet // initiations for the device
+	packets    sync.Pool    // of *packet
+	single     sync.Pool    // of *[1][]byte
 
 	mu       sync.Mutex // of the rest; never taken by data
 	port     uint16
-	attached bool // receive functions are out
+	attached bool          // receive functions are out
+	ended    chan struct{} // closed when they shall end
 }
 
 var _ conn.Bind = (*Bind)(nil)
@@ -98,13 +100,22 @@ func (b *Bind) start(port uint16) (uint16, error) {
 func (b *Bind) stop() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.attached = false
-	if socks := b.socks.Swap(nil); socks != nil {
-		_ = socks.close()
-	}
+	_ = b.detach()
 }
 
-// Open hands out a receive function per socket. Port 0 means the port that the Stack opened.
+// detach ends the receive functions and closes the sockets. mu is held.
+func (b *Bind) detach() error {
+	if b.attached {
+		b.attached = false
+		close(b.ended)
+	}
+	if socks := b.socks.Swap(nil); socks != nil {
+		return socks.close()
+	}
+	return nil
+}
+
+// Open hands out a receive function per socket, and one for what was held back. Port 0 means the port that the Stack opened.
 func (b *Bind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -120,7 +131,8 @@ func (b *Bind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 		r := &receiver{bind: b, sock: sock, cache: cache{seed: maphash.MakeSeed()}}
 		fns = append(fns, r.receive)
 	}
-	b.attached = true
+	b.attached, b.ended = true, make(chan struct{})
+	fns = append(fns, b.heldReceiver(b.ended))
 	return fns, b.port, nil
 }
 
@@ -131,11 +143,7 @@ func (b *Bind) Close() error {
 	if !b.attached {
 		return nil
 	}
-	b.attached = false
-	if socks := b.socks.Swap(nil); socks != nil {
-		return socks.close()
-	}
-	return nil
+	return b.detach()
 }
 
 // SetMark marks what is sent from now on, on sockets that know of marks.
@@ -281,6 +289,10 @@ func (r *receiver) receive(bufs [][]byte, sizes []int, eps []conn.Endpoint) (int
 		src.rx.Store(stamp)
 		if peer := src.peer.Load(); peer != nil {
 			peer.received(b, src)
+			if r.bind.knocks(peer, b, src) {
+				sizes[i] = 0
+				continue
+			}
 		}
 		eps[i] = src
 	}

@@ -24,7 +24,7 @@ func opened(t testing.TB, l *lan, ip string) (*Stack, []conn.ReceiveFunc) {
 		t.Fatal(err)
 	}
 	fns, port, err := s.ConnBind().Open(0)
-	if err != nil || port != 41641 || len(fns) != 1 {
+	if err != nil || port != 41641 || len(fns) != 2 {
 		t.Fatalf("Open: %d functions, port %d, %v", len(fns), port, err)
 	}
 	t.Cleanup(func() { s.bind.stop() })

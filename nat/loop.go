@@ -183,6 +183,9 @@ func (l *loop) signed(p *Peer, signs uint32) {
 	if m == nil || m.peer != p || !l.wake(m) {
 		return
 	}
+	if signs&signKnock != 0 {
+		l.knocked(p)
+	}
 	now := l.cfg.Now()
 	if signs&signInitiation != 0 {
 		m.resent = 0

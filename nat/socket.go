@@ -97,6 +97,7 @@ const (
 	droppedStale
 	droppedQUICFull
 	droppedSignal
+	droppedKnock
 	droppedNoPath
 	droppedFamily
 	droppedSend
@@ -128,6 +129,7 @@ func (c *counts) all() map[string]uint64 {
 		droppedStale:     "quic_stale",         // long header, and the last check is too old
 		droppedQUICFull:  "quic_full",          // nobody reads
 		droppedSignal:    "signal_forged",      // not sealed by that member
+		droppedKnock:     "knocks_refused",     // an initiation of somebody who cannot have a tunnel, or too many
 		droppedNoPath:    "tx_no_path",         //
 		droppedFamily:    "tx_no_family",       // no socket carries IPv4, or IPv6
 		droppedSend:      "tx_refused",         // by the kernel

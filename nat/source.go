@@ -123,6 +123,7 @@ const (
 	signInitiation = 1 << iota // a message of type 1 left
 	signProven                 // the device authenticated packets of another Source, or new ones
 	signTraffic                // tunnel traffic after a silence
+	signKnock                  // an initiation came, and the device does not have the peer
 )
 
 // A Peer is a member as the data path sees it: a few atomics, written by the loop and read by Send, or the reverse.
@@ -139,6 +140,8 @@ type Peer struct {
 	active atomic.Bool // the loop samples tx and rx
 	info   atomic.Pointer[PeerInfo]
 	status atomic.Pointer[path.Snapshot]
+	tunnel atomic.Bool            // the device has it as a peer
+	knock  atomic.Pointer[packet] // newest initiation that came before that
 
 	inbox *inbox
 	signs atomic.Uint32

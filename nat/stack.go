@@ -56,8 +56,8 @@ type CandidatesChanged struct{}
 // PathChanged says that PeerStatus of a member returns something new.
 type PathChanged struct{ Peer keys.NodeID }
 
-// Called says that a member is about to send a WireGuard handshake: it must be a peer of the device when Notify
-// returns, as only then the answer goes out.
+// Called says that a member is about to send a WireGuard handshake, or has sent one: it must be a peer of the device
+// when Notify returns, as only then the answer goes out.
 type Called struct {
 	Peer      keys.NodeID
 	Restarted bool // it holds no session from before
@@ -151,6 +151,7 @@ func New(cfg Config) *Stack {
 		clock:   clock{now: cfg.Now, base: cfg.Now()},
 		stun:    make(chan *packet, ringSTUN),
 		quic:    make(chan *packet, ringQUIC),
+		held:    make(chan *packet, maxKnocks),
 	}
 	return &Stack{cfg: cfg, bind: bind, conn: newPacketConn(bind), loop: newLoop(&cfg, bind, in)}
 }

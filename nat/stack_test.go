@@ -116,6 +116,7 @@ var kept sync.Map
 func (h *host) wants(o *host) {
 	h.ipc(fmt.Sprintf("public_key=%s\nendpoint=%v\nallowed_ip=%v/32", hex.EncodeToString(o.info.Key[:]), o.info.ID, o.overlay))
 	kept.Store(h.dev.LookupPeer(device.NoisePublicKey(o.info.Key)), true)
+	h.stack.SetTunnel(o.info.ID, true)
 }
 
 func (h *host) signal(to keys.NodeID, sealed []byte) {
@@ -222,21 +223,65 @@ func testTunnel(t *testing.T, a, b *host) {
 	if want := b.stack.Candidates()[0].Addr; st.Path.Remote != want || !st.Usable || st.LastTx.IsZero() {
 		t.Errorf("status %+v, want a usable path to %v", st, want)
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !slices.ContainsFunc(b.events, func(ev Event) bool { c, ok := ev.(Called); return ok && c.Peer == a.info.ID && c.Restarted }) {
+	if !b.called(a) {
 		t.Errorf("b was not called: %v", b.events)
 	}
 }
 
-// Upstream makes no second initiation for 5 s, so the first must be sent again when the peer is ready for it.
-func TestInitiationAgainAfterAck(t *testing.T) {
+// called reports whether o called h as one that holds no session.
+func (h *host) called(o *host) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.ContainsFunc(h.events, func(ev Event) bool { c, ok := ev.(Called); return ok && c.Peer == o.info.ID && c.Restarted })
+}
+
+// Where no signal passes, the initiation itself wakes the tunnel at the other end, and is not lost.
+func TestKnock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := onLAN(t, newLAN(), 1, 2)
 		a, b := hosts[0], hosts[1]
 		a.knows(b)
 		b.knows(a)
+		delete(a.peers, b.info.ID)
+		a.wants(b)
+		if _, err := a.ping(b, time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.stack.Stats()["initiations_resent"]; got > 1 {
+			t.Errorf("%d initiations resent, want at most that for the new path", got)
+		}
+	})
+}
+
+// Who may have no tunnel knocks in vain.
+func TestKnockRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := onLAN(t, newLAN(), 1, 2)
+		a, b := hosts[0], hosts[1]
+		a.knows(b)
+		b.knows(a)
+		clear(a.peers)
+		clear(b.peers) // b takes nobody into its device
+		a.wants(b)
+		if _, err := a.ping(b, time.Second); err == nil {
+			t.Error("answered")
+		}
+		if b.stack.Stats()["knocks_refused"] == 0 {
+			t.Error("no knock was counted")
+		}
+	})
+}
+
+// Upstream makes no second initiation for 5 s, so the first must be sent again when the peer is ready for it.
+func TestInitiationAgainAfterAck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLAN()
+		hosts := onLAN(t, l, 1, 2)
+		a, b := hosts[0], hosts[1]
+		a.knows(b)
+		b.knows(a)
 		a.delay = 2 * time.Second // longer than the resends without an ACK
+		l.lose = func(d datagram) bool { return Classify(d.data) == demux.WireGuard && !b.called(a) }
 		a.wants(b)
 		took, err := a.ping(b, 4*time.Second)
 		if err != nil {

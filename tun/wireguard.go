@@ -33,6 +33,9 @@ type Engine interface {
 	// RemovePeer ends the session with a peer and forgets it, its last handshake's time stamp included.
 	// An unknown peer is no error.
 	RemovePeer(keys.WGPublic) error
+	// Renew starts a new session with a peer: what is sent from now on waits for it, what still comes in the old one is
+	// taken. An unknown peer is no error.
+	Renew(keys.WGPublic) error
 	// Stats returns the counters of each peer.
 	Stats() (map[keys.WGPublic]PeerStats, error)
 	// Close ends the engine, closes the Device and the Bind, and waits for their goroutines.
@@ -106,6 +109,24 @@ func (w *WireGuard) SetPeer(p Peer) error { return w.set("setting peer "+p.ID.St
 // RemovePeer implements Engine.
 func (w *WireGuard) RemovePeer(k keys.WGPublic) error {
 	return w.set("removing a peer", "public_key="+hex.EncodeToString(k[:])+"\nupdate_only=true\nremove=true\n")
+}
+
+// Renew implements Engine.
+func (w *WireGuard) Renew(k keys.WGPublic) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return fmt.Errorf("tun: renewing a session: %w", os.ErrClosed)
+	}
+	peer := w.dev.LookupPeer(device.NoisePublicKey(k))
+	if peer == nil {
+		return nil
+	}
+	peer.ExpireCurrentKeypairs()
+	if err := peer.SendHandshakeInitiation(false); err != nil {
+		return fmt.Errorf("tun: renewing a session: %w", err)
+	}
+	return nil
 }
 
 // peerText is p in wireguard's configuration protocol, www.wireguard.com/xplatform.

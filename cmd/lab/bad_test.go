@@ -205,7 +205,7 @@ func TestInterfaceTaken(t *testing.T) {
 	s := tell(t, 30*time.Second)
 	host, err := s.lab.Public("a")
 	s.must(err)
-	s.must(host.Netlink().LinkAdd(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "warren0"}}))
+	s.must(host.Netlink().LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "warren0"}}))
 	m := s.member(host)
 	// Either the agent sees it at start, or init does when it needs the interface.
 	if err := m.start(s.ctx); err != nil {

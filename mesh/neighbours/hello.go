@@ -10,7 +10,7 @@ import (
 
 // Hello is what an agent says first on a link.
 type Hello struct {
-	Run     [8]byte       // of the agent: random, new at each start
+	Run     [8]byte       // of the agent: random, new whenever it has forgotten its tunnels
 	Skew    time.Duration // how far its clock is ahead of ours, in seconds
 	Release string
 }

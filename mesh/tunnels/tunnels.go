@@ -20,14 +20,15 @@ const idle = 5 * time.Minute
 type Set struct {
 	mu     sync.Mutex
 	engine tun.Engine
-	dev    *tun.Device
+	ready  func(id keys.NodeID, ready bool)
 	known  map[keys.NodeID]tun.Peer // who may be wanted; nil while disconnected
 	open   map[keys.NodeID]*Tunnel
 }
 
-// New returns an empty set.
-func New(engine tun.Engine, dev *tun.Device) *Set {
-	return &Set{engine: engine, dev: dev, open: map[keys.NodeID]*Tunnel{}}
+// New returns an empty set. ready is told when a member becomes a peer of the engine, and before it ceases to be one; it
+// must not block.
+func New(engine tun.Engine, ready func(id keys.NodeID, ready bool)) *Set {
+	return &Set{engine: engine, ready: ready, open: map[keys.NodeID]*Tunnel{}}
 }
 
 // Tunnel is a member that is a peer of the engine.
@@ -64,12 +65,22 @@ func (t *Set) Want(id keys.NodeID, now time.Time) error {
 		return err
 	}
 	t.open[id] = &Tunnel{active: now}
-	t.dev.SetReady(id, true)
+	t.ready(id, true)
 	return nil
 }
 
-// Renew forgets the session with a member that has forgotten it: the next packet makes a handshake.
+// Renew starts a new session with a member that has forgotten the old one.
 func (t *Set) Renew(id keys.NodeID) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.open[id] == nil {
+		return nil
+	}
+	return t.engine.Renew(t.known[id].Key)
+}
+
+// Reset forgets all about a member's sessions, the time of its last handshake included: its clock went back.
+func (t *Set) Reset(id keys.NodeID) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.open[id] == nil {
@@ -82,7 +93,7 @@ func (t *Set) Renew(id keys.NodeID) error {
 }
 
 func (t *Set) dropLocked(id keys.NodeID) {
-	t.dev.SetReady(id, false)
+	t.ready(id, false)
 	delete(t.open, id)
 	// The engine fails only when it is closed, and then it holds no peer either.
 	_ = t.engine.RemovePeer(t.known[id].Key)
