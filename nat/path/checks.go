@@ -23,8 +23,11 @@ type prober struct {
 	sent, answered int
 }
 
-// seenSize is how many of the peer's transaction ids a core remembers: more than a round of it sends.
-const seenSize = 256
+// Bounds of what a core remembers of checks, more than a round of either side sends.
+const (
+	maxFlights = 256 // own, unanswered
+	seenSize   = 256 // transaction ids of the peer's
+)
 
 // spread gives every pair but except the plan, one after the other.
 func (b *prober) spread(c *Core, like plan, except *pair) {
@@ -67,13 +70,16 @@ func (b *prober) send(c *Core, p *pair) {
 	for late < len(b.flights) && c.now.Sub(b.flights[late].sent) > c.cfg.Constants.CheckLife {
 		late++
 	}
+	late = max(late, len(b.flights)+1-maxFlights)
 	b.flights = slices.Delete(b.flights, 0, late)
 	f := flight{id: c.newID(), path: p.path, sent: c.now}
 	b.flights = append(b.flights, f)
 	b.sent++
 	p.sent = c.now
 	p.budget++
-	p.lost++
+	if p.lost++; p.lost == 1 {
+		p.missed = c.now
+	}
 	if c.round.active {
 		c.round.checks++
 	}
@@ -135,6 +141,9 @@ func (b *prober) trigger(c *Core, path Path) *pair {
 		}
 	}
 	p.heard = c.now
+	if c.current != nil && p != c.current && c.now.Sub(c.current.life()) > c.cfg.Constants.Silent {
+		c.health.raise(c) // the peer may have moved
+	}
 	switch {
 	case c.fresh(p):
 	case p.plan.due().IsZero():

@@ -22,8 +22,9 @@ type Core struct {
 	ids  *rand.ChaCha8 // transaction ids must tell nothing of each other, hence no PCG
 	rand *rand.Rand
 
-	now  time.Time
-	acts []Action // of the Step that runs
+	now    time.Time // goes on only
+	caller time.Time // the same moment by the caller's clock, which may go back
+	acts   []Action  // of the Step that runs
 
 	table   table
 	current *pair // the data path: a check on it was answered and it is not dead; nil: none
@@ -40,8 +41,8 @@ type shown struct {
 	path   Path
 	proven bool
 	since  time.Time
-	wake   time.Time
-	force  bool // tell although nothing changed
+	wake   time.Time // by the caller's clock
+	force  bool      // tell although nothing changed
 }
 
 // New returns the core of an idle peer without candidates.
@@ -58,14 +59,14 @@ func New(cfg Config) *Core {
 }
 
 // Step tells the core what happened at now and returns acts with the actions to do appended. It must be called from
-// one goroutine; a now that went back counts as the newest so far. The core keeps no reference to acts or to ev.
+// one goroutine. Where now went back no time has passed. The core keeps no reference to acts or to ev.
 func (c *Core) Step(now time.Time, ev Event, acts []Action) []Action {
-	if now.After(c.now) {
-		c.now = now
+	if c.now.IsZero() {
+		c.now, c.shown.since = now, now
+	} else if gone := now.Sub(c.caller); gone > 0 {
+		c.now = c.now.Add(gone)
 	}
-	if c.shown.since.IsZero() {
-		c.shown.since = c.now
-	}
+	c.caller = now
 	c.acts = acts
 	c.take(ev)
 	// What one part does may be due work of another; it settles in two or three turns.
@@ -92,7 +93,7 @@ func (c *Core) take(ev Event) {
 	case Initiation:
 		c.call.initiation(c)
 		c.health.busy(c)
-		c.round.want(c, false)
+		c.round.want(c, true)
 	case Traffic:
 		c.health.traffic(c, ev)
 	case CheckRequested:
@@ -108,7 +109,7 @@ func (c *Core) take(ev Event) {
 	case Proven:
 		c.proven(ev.Path)
 	case KeepWarm:
-		c.health.warm(c)
+		c.health.warm(c, ev.Urgent)
 	case Reset:
 		c.reset()
 	case Tick:
@@ -136,14 +137,17 @@ func (c *Core) connect() {
 	}
 }
 
-// recorded takes the candidates of a new record. An address that is new is worth a try if somebody waits.
+// recorded takes the candidates of a new record. An address that is new is worth a try, at once if somebody waits.
 func (c *Core) recorded(list []keys.Candidate) {
 	news := c.table.replace(list, inRecord, c.current)
-	if len(news) == 0 || !c.round.isWanted(c.now) {
+	if len(news) == 0 {
+		return
+	}
+	c.round.failures, c.round.retryAt = 0, time.Time{}
+	if !c.round.isWanted(c.now) {
 		return
 	}
 	if !c.fresh(c.current) && !c.round.active {
-		c.round.failures = 0
 		c.round.start(c, c.now.Add(c.cfg.Constants.CallAfter))
 		return
 	}
@@ -195,13 +199,21 @@ func (c *Core) tell() {
 	c.shown.state, c.shown.path, c.shown.proven, c.shown.force = s.State, s.Path, s.Proven, false
 	due := c.due()
 	if passed(due, c.now) {
-		due = c.now.Add(time.Millisecond) // never now or earlier: the caller would turn for ever
+		due = c.now.Add(time.Millisecond) // a Wake for now or earlier would make the caller turn for ever
 	}
-	if !due.IsZero() && (!due.Equal(c.shown.wake) || !c.shown.wake.After(c.now)) {
-		c.act(Wake{At: due})
+	if due.IsZero() {
+		c.shown.wake = due
+		return
 	}
-	c.shown.wake = due
+	at := c.outside(due)
+	if !at.Equal(c.shown.wake) {
+		c.act(Wake{At: at})
+	}
+	c.shown.wake = at
 }
+
+// outside returns t by the caller's clock.
+func (c *Core) outside(t time.Time) time.Time { return c.caller.Add(t.Sub(c.now)) }
 
 func (c *Core) state() State {
 	switch {
@@ -224,7 +236,7 @@ func (c *Core) state() State {
 // Snapshot returns the state as of the last Step.
 func (c *Core) Snapshot() Snapshot {
 	s := Snapshot{
-		State: c.state(), Since: c.shown.since, Acked: c.call.met,
+		State: c.state(), Since: c.outside(c.shown.since), Acked: c.call.met,
 		ChecksSent: c.prober.sent, ChecksAnswered: c.prober.answered, Rounds: c.round.count,
 	}
 	if c.current != nil {

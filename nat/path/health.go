@@ -8,6 +8,7 @@ type health struct {
 	beat     time.Time // next heartbeat; zero: none
 	unheard  time.Time // tunnel packets left since then and none came in; zero: not so
 	search   time.Time // next look for a better path
+	rescue   time.Time // a deaf path is not called about again before
 	switched time.Time // last switch from one live path to another
 	followed Path      // by which WireGuard packets of the peer come in
 	doubt    doubt
@@ -61,17 +62,29 @@ func (h *health) traffic(c *Core, ev Traffic) {
 	here := c.current != nil && from == c.current.path
 	switch {
 	case ev.Rx && here:
-		c.current.proof = c.now
-		h.unheard = time.Time{}
-		if h.doubting() {
-			h.calm(c)
-		}
+		h.alive(c)
 	case ev.Rx && ev.From.IsZero():
 		h.unheard = time.Time{}
 	case ev.Tx && h.unheard.IsZero():
 		h.unheard = c.now
 	}
 	c.round.want(c, false)
+}
+
+// alive takes a tunnel packet that came in by the current path: it lives, whatever became of our checks. The next
+// heartbeat stays where it is, for only answers give the RTT.
+func (h *health) alive(c *Core) {
+	c.current.proof, h.unheard = c.now, time.Time{}
+	if h.doubting() {
+		h.calm(c)
+	}
+}
+
+// deaf reports whether no check on the current path was answered for so long that any other path would be better,
+// although tunnel packets may still come in by it.
+func (h *health) deaf(c *Core) bool {
+	k, p := &c.cfg.Constants, c.current
+	return p != nil && p.lost >= k.DeafLost && c.now.Sub(p.missed) >= k.Deaf
 }
 
 // run does what is due on the current path.
@@ -85,11 +98,11 @@ func (h *health) run(c *Core) {
 	}
 	if !h.doubting() && (passed(h.beat, c.now) || passed(h.suspectAt(c), c.now)) {
 		h.beat, h.unheard = time.Time{}, time.Time{}
-		if c.current.lost >= k.DeafLost && c.now.Sub(c.current.answered) >= k.Deaf {
-			h.die(c)
-			return
-		}
 		h.raise(c)
+		if h.deaf(c) && !c.round.active && !h.rescue.After(c.now) {
+			h.rescue = c.now.Add(k.Deaf)
+			c.round.start(c, c.now)
+		}
 	}
 	if passed(h.doubt.next, c.now) {
 		h.step(c)
@@ -116,12 +129,15 @@ func (h *health) step(c *Core) {
 	k := &c.cfg.Constants
 	p, d := c.current, &h.doubt
 	three := len(k.Probe)
+	if late := c.now.Sub(d.next); late > k.Late {
+		d.since = d.since.Add(late)
+	}
 	if d.steps >= k.MinLost && p.lost >= k.MinLost && c.now.Sub(d.since) >= k.DoubtTime && !c.fresh(p) {
 		h.die(c)
 		return
 	}
 	if d.steps == three {
-		if other := c.best(d.since, p); other != nil {
+		if other := h.best(c, d.since, p); other != nil {
 			c.use(other)
 			return
 		}
@@ -133,10 +149,16 @@ func (h *health) step(c *Core) {
 	d.steps++
 	if d.steps == three && !c.round.active {
 		c.prober.spread(c, plan{at: k.Probe}, p)
+		if c.round.isWanted(c.now) {
+			c.act(Refresh{})
+		}
 	}
 	wait := k.DoubtEvery
-	if d.steps < three {
+	switch {
+	case d.steps < three:
 		wait = k.Probe[d.steps] - k.Probe[d.steps-1]
+	case d.steps == three:
+		wait = k.Probe[three-1]
 	}
 	d.next = c.now.Add(max(wait, p.rtt*3/2))
 }
@@ -147,7 +169,7 @@ func (h *health) die(c *Core) {
 	since := h.doubt.since
 	h.doubt, h.beat, h.unheard = doubt{}, time.Time{}, time.Time{}
 	dead.proof = time.Time{}
-	if other := c.best(since, dead); other != nil {
+	if other := h.best(c, since, dead); other != nil {
 		c.use(other)
 		return
 	}
@@ -159,11 +181,11 @@ func (h *health) die(c *Core) {
 }
 
 // warm is one check on a path that a link needs although there is no tunnel traffic.
-func (h *health) warm(c *Core) {
+func (h *health) warm(c *Core, urgent bool) {
 	switch {
 	case c.current == nil:
 		c.round.want(c, false)
-	case c.now.Sub(c.current.answered) >= c.cfg.Constants.WarmEnough:
+	case urgent || c.now.Sub(c.current.answered) >= c.cfg.Constants.WarmEnough:
 		c.round.wanted = c.now.Add(c.cfg.Constants.Interest)
 		h.raise(c)
 	}

@@ -60,12 +60,13 @@ type Ack struct {
 type Go struct{ Session uint64 }
 
 // Proven says that an authenticated WireGuard packet came in by Path (the device answered to it). It may be repeated;
-// only the first since the path became usable counts.
+// each counts as life of that path.
 type Proven struct{ Path Path }
 
 // KeepWarm asks for one check on the current path, to keep the NATs' mappings and to see its death, if nothing was
-// answered there in the last seconds. For peers that are linked but have no traffic: about every 25 s.
-type KeepWarm struct{}
+// answered there in the last seconds. For peers that are linked but have no traffic: about every 25 s. Urgent asks for
+// the check in any case: its answer shows how our NAT maps us now.
+type KeepWarm struct{ Urgent bool }
 
 // Reset says that the network under us, or the peer itself, changed: nothing known about paths is sure any more.
 type Reset struct{}
@@ -122,6 +123,10 @@ type Resend struct{}
 // Changed says that the Snapshot changed in a way that status shows, or that an attempt since Connect ended.
 type Changed struct{}
 
+// Refresh says that our own addresses may have changed unnoticed (a NAT that lost its memory): the caller should give an
+// urgent KeepWarm to the cores of other members soon, but not within this Step. A CALL with what they show follows.
+type Refresh struct{}
+
 // Wake asks for Step with Tick not before At and not much later; only the newest counts. A Tick too many does no harm.
 type Wake struct{ At time.Time }
 
@@ -130,4 +135,5 @@ func (SendSignal) action() {}
 func (Use) action()        {}
 func (Resend) action()     {}
 func (Changed) action()    {}
+func (Refresh) action()    {}
 func (Wake) action()       {}

@@ -22,6 +22,7 @@ type pair struct {
 	sent    time.Time // last check
 	budget  int       // checks sent in this round
 	lost    int       // checks sent since the last answer
+	missed  time.Time // the first of them
 	samples int       // answers
 	rtt     time.Duration
 

@@ -36,14 +36,18 @@ func (r *round) want(c *Core, eager bool) {
 		return
 	}
 	pausing := r.retryAt.After(c.now)
-	if pausing && (!eager && !first || c.now.Sub(r.wishedAt) < k.FreshWish) {
+	if pausing && !first && (!eager || c.now.Sub(r.wishedAt) < k.FreshWish) {
 		return
 	}
-	if pausing || first {
+	if first {
 		r.failures = 0
 	}
 	r.wishedAt = c.now
-	r.start(c, c.now.Add(k.CallAfter))
+	wait := k.CallAfter
+	if c.current != nil && c.current.rtt > 0 {
+		wait = min(wait, 2*c.current.rtt) // whom we met before learns nothing from being checked unasked
+	}
+	r.start(c, c.now.Add(wait))
 }
 
 // start begins a round whose CALL leaves at callAt, at once if there is nothing to check.
@@ -73,10 +77,12 @@ func (r *round) begin(c *Core) {
 	}
 }
 
-// join makes sure that a round runs, because the peer signals, unless the path works anyhow.
+// join makes sure that a round runs, because the peer signals, unless the path works both ways. That packets come in
+// by it does not say so: the peer may be calling because ours do not arrive.
 func (r *round) join(c *Core) {
 	r.failures, r.retryAt = 0, time.Time{}
-	if !c.fresh(c.current) && !r.active {
+	works := c.fresh(c.current) && c.now.Sub(c.current.answered) < c.cfg.Constants.Fresh
+	if !works && !r.active {
 		r.begin(c)
 	}
 }
@@ -100,6 +106,7 @@ func (r *round) run(c *Core) {
 		r.fail(c)
 	}
 	if !r.active && passed(r.retryAt, c.now) && r.isWanted(c.now) && !c.fresh(c.current) {
+		c.act(Refresh{})
 		r.start(c, c.now.Add(c.cfg.Constants.CallAfter))
 	}
 }
@@ -109,8 +116,10 @@ func (r *round) fail(c *Core) {
 	if c.current == nil {
 		r.failures++
 	}
-	retry := c.cfg.Constants.Retry
-	r.retryAt = c.now.Add(retry[min(max(r.failures, 1), len(retry))-1])
+	if !c.fresh(c.current) {
+		retry := c.cfg.Constants.Retry
+		r.retryAt = c.now.Add(retry[min(max(r.failures, 1), len(retry))-1])
+	}
 	c.call.drop()
 	r.answer(c)
 }

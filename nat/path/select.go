@@ -47,20 +47,21 @@ func (c *Core) use(p *pair) {
 func (c *Core) prefers(p *pair) bool {
 	k := &c.cfg.Constants
 	switch {
-	case !c.fresh(c.current), c.health.doubt.steps > k.MinLost:
+	case !c.fresh(c.current), c.health.doubt.steps > k.MinLost, c.health.deaf(c):
 		return true
 	case c.follows():
 		return p.path == c.health.followed
 	case !c.health.switched.IsZero() && c.now.Sub(c.health.switched) < k.HoldDown:
 		return false
+	case p.path == c.health.followed:
+		return !k.better(c.current, p) // no reason to send by another than the peer does
 	}
-	return c.better(p, c.current)
+	return k.better(p, c.current)
 }
 
 // better compares two paths that work. A better class wins at once if it is not much slower, else only speed that was
 // measured several times.
-func (c *Core) better(p, than *pair) bool {
-	k := &c.cfg.Constants
+func (k *Constants) better(p, than *pair) bool {
 	cost := func(p *pair) time.Duration {
 		switch p.class() {
 		case classLAN:
@@ -77,13 +78,13 @@ func (c *Core) better(p, than *pair) bool {
 }
 
 // best returns the best path but except that was answered since then, nil if there is none.
-func (c *Core) best(since time.Time, except *pair) *pair {
+func (h *health) best(c *Core, since time.Time, except *pair) *pair {
 	var best *pair
 	for _, p := range c.table.pairs {
 		if p == except || !c.fresh(p) || p.answered.Before(since) {
 			continue
 		}
-		if best == nil || c.better(p, best) {
+		if best == nil || c.cfg.Constants.better(p, best) {
 			best = p
 		}
 	}
@@ -105,7 +106,9 @@ func (c *Core) proven(path Path) {
 	again := c.health.followed == p.path
 	c.health.followed = p.path
 	switch {
-	case p == c.current && !again:
+	case p == c.current && again:
+		c.health.alive(c)
+	case p == c.current:
 		p.proof = c.now
 		c.health.calm(c)
 	case p != c.current && c.follows():

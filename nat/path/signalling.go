@@ -1,6 +1,9 @@
 package path
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // signalling is our part in CALL, ACK and GO. The caller sends CALL; the called side answers ACK; the caller, which
 // now knows the round trip, sends GO and fires when GO should have arrived. So the first checks of both sides cross in
@@ -30,11 +33,8 @@ type heardCall struct {
 	acks    int
 }
 
-// Bounds of what one peer may make us remember and answer.
-const (
-	maxHeard = 8
-	maxAcks  = 4
-)
+// maxAcks is how often the same CALL is answered.
+const maxAcks = 4
 
 // schedule lets a new call leave at the given time, or an unsent one earlier. One that is on its way goes on.
 func (s *signalling) schedule(at time.Time) {
@@ -89,7 +89,9 @@ func (s *signalling) called(c *Core, ev Call) {
 		}
 		return
 	}
-	s.remember(c, ev.Session)
+	if !s.remember(c, ev.Session) {
+		return
+	}
 	c.round.join(c)
 	s.met = true
 	c.signalled(ev.Candidates)
@@ -112,16 +114,18 @@ func (s *signalling) find(session uint64) *heardCall {
 	return nil
 }
 
-func (s *signalling) remember(c *Core, session uint64) {
+// remember notes a session of the peer, unless it had too many lately.
+func (s *signalling) remember(c *Core, session uint64) bool {
 	old := 0
 	for old < len(s.heard) && c.now.Sub(s.heard[old].at) > c.cfg.Constants.Remember {
 		old++
 	}
-	if len(s.heard)-old >= maxHeard {
-		old++
+	s.heard = slices.Delete(s.heard, 0, old)
+	if len(s.heard) >= c.cfg.Constants.MaxCalls {
+		return false
 	}
-	s.heard = append(s.heard[:0], s.heard[old:]...)
 	s.heard = append(s.heard, heardCall{session: session, at: c.now, acks: 1})
+	return true
 }
 
 // ack takes the peer's ACK: it knows us now and waits for our GO.
