@@ -216,14 +216,20 @@ func (m *membership) sweep() {
 	}
 }
 
-// netTime is what the clocks of the members agree on, and never before this program was built. Before the first link the
-// clock of who let us in counts like a neighbour's.
+// netTime is what the clocks of the members agree on, and never before this program was built. Where two clocks disagree
+// that one is right by which our own certificate is valid. Before the first link the clock of who let us in counts like a
+// neighbour's.
 func (m *membership) netTime() time.Time {
 	var more []time.Duration
 	if len(m.near.IDs()) == 0 {
 		more = append(more, m.skew)
 	}
-	now := m.clock.Now().Add(m.near.Median(more...))
+	own := m.clock.Now()
+	ahead := m.near.Median(func(ahead time.Duration) bool {
+		at := own.Add(ahead)
+		return at.After(m.Own.NotBefore) && at.Before(m.Own.NotAfter)
+	}, more...)
+	now := own.Add(ahead)
 	if built := clock.BuildDate(); now.Before(built) {
 		return built
 	}

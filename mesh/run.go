@@ -74,7 +74,7 @@ func (c Config) settings() (config.Config, error) {
 }
 
 func folderError(err error) error {
-	hint := ""
+	hint := "choose another folder with --state DIR"
 	if e := (*state.Error)(nil); errors.As(err, &e) {
 		hint = e.Hint
 	}

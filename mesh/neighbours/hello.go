@@ -50,16 +50,20 @@ func ParseHello(b []byte, now time.Time) (Hello, error) {
 	return Hello{Run: [8]byte(w.Run), Skew: skew, Release: w.Release}, nil
 }
 
-// Median is how far the members' clocks are ahead of ours, if that is more than an hour: the median of ours and the
-// neighbours', of an even number the later of the middle two, as clocks that were never set are behind. more are further
-// clocks to count in.
-func (t *Table) Median(more ...time.Duration) time.Duration {
+// Median is how far the members' clocks are ahead of ours, if that is more than an hour: the median of ours, the
+// neighbours' and more. Of an even number it is the one of the middle two that is believable, else the later, as clocks
+// that were never set are behind.
+func (t *Table) Median(believable func(ahead time.Duration) bool, more ...time.Duration) time.Duration {
 	skews := append([]time.Duration{0}, more...)
 	for _, n := range t.byID {
 		skews = append(skews, n.Skew)
 	}
 	slices.Sort(skews)
-	if median := skews[len(skews)/2]; median.Abs() > time.Hour {
+	mid := len(skews) / 2
+	if len(skews)%2 == 0 && believable(skews[mid-1]) && !believable(skews[mid]) {
+		mid--
+	}
+	if median := skews[mid]; median.Abs() > time.Hour {
 		return median
 	}
 	return 0
