@@ -45,14 +45,3 @@ func LogItems(entries [][]byte) []*gossip.Item {
 	}
 	return items
 }
-
-// revoked names what a revocation is about: a member, an invite, or one certificate of a signer.
-func revoked(r *keys.Revocation) [32]byte {
-	switch {
-	case !r.Node.IsZero():
-		return sha256.Sum256(append([]byte("node"), r.Node[:]...))
-	case !r.Invite.IsZero():
-		return sha256.Sum256(append([]byte("invite"), r.Invite[:]...))
-	}
-	return sha256.Sum256(append(append([]byte("serial"), r.Issuer[:]...), r.Serial.Bytes()...))
-}

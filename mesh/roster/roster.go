@@ -19,25 +19,39 @@ type Member struct {
 // Reachable reports whether the member says that it can be reached from outside.
 func (m *Member) Reachable() bool { return m.Record != nil && m.Record.ReachableUDP }
 
-// Roster is what is known of a network. Make it with New.
+// Roster is what is known of a network. Make it with New. What it says depends on the items that it was told of, and not
+// on their order.
 type Roster struct {
 	authority *keys.Authority
 	now       func() time.Time // net time
 
-	members  map[keys.NodeID]*Member
-	gone     map[keys.NodeID]bool // left or revoked: never again
-	grants   map[keys.InviteID]*keys.Grant
-	receipts map[keys.InviteID][]*keys.Receipt
-	void     map[keys.InviteID]bool // revoked invites
+	// Of each kind the newest items.
+	certificates map[keys.NodeID]*keys.Certificate
+	records      map[keys.NodeID]said
+	left         map[keys.NodeID]bool
+	revocations  map[[32]byte][]byte
+	grants       map[keys.InviteID]granted
+	receipts     map[keys.InviteID][]redeemed
+
+	// What follows from them and the log.
+	members map[keys.NodeID]*Member
+	barred  barred
+}
+
+// said is a member's newest record.
+type said struct {
+	*keys.Record
+	item *gossip.Item
 }
 
 // New returns a roster of nobody. now is the net time at which new relationships are judged.
 func New(authority *keys.Authority, now func() time.Time) *Roster {
 	return &Roster{
 		authority: authority, now: now,
-		members: map[keys.NodeID]*Member{}, gone: map[keys.NodeID]bool{},
-		grants: map[keys.InviteID]*keys.Grant{}, receipts: map[keys.InviteID][]*keys.Receipt{},
-		void: map[keys.InviteID]bool{},
+		certificates: map[keys.NodeID]*keys.Certificate{}, records: map[keys.NodeID]said{},
+		left: map[keys.NodeID]bool{}, revocations: map[[32]byte][]byte{},
+		grants: map[keys.InviteID]granted{}, receipts: map[keys.InviteID][]redeemed{},
+		members: map[keys.NodeID]*Member{}, barred: newBarred(),
 	}
 }
 
@@ -48,7 +62,7 @@ func (r *Roster) Authority() *keys.Authority { return r.authority }
 func (r *Roster) Member(id keys.NodeID) *Member { return r.members[id] }
 
 // Gone reports whether the node left or was revoked.
-func (r *Roster) Gone(id keys.NodeID) bool { return r.gone[id] }
+func (r *Roster) Gone(id keys.NodeID) bool { return r.left[id] || r.barred.nodes[id] }
 
 // Members returns all members, this host included, sorted by id.
 func (r *Roster) Members() []*Member {
@@ -85,82 +99,93 @@ func (r *Roster) Names() map[keys.NodeID]string {
 	names := make(map[keys.NodeID]string, len(r.members))
 	for id, m := range r.members {
 		names[id] = m.Name
-		if holder[m.Name] != m {
-			names[id] = m.Name + "-" + id.String()[:6]
+		if holder[m.Name] == m {
+			continue
+		}
+		// Nobody can be granted a name that takes this one's place: what is taken gets more of the id.
+		for n, taken := 6, true; taken; n++ {
+			suffix := "-" + id.String()[:n]
+			names[id] = m.Name[:min(len(m.Name), maxName-len(suffix))] + suffix
+			taken = holder[names[id]] != nil
 		}
 	}
 	return names
 }
 
+// maxName is the longest host name.
+const maxName = 63
+
 // Apply takes over an item that Verify accepted, or that the store remembered, and returns the member whom it
-// concerns, zero if none. What cannot be read any more is skipped.
+// concerns, zero if none. What is older than what is known, or cannot be read any more, is skipped.
 func (r *Roster) Apply(it *gossip.Item) keys.NodeID {
 	id := keys.NodeID(it.Subject)
 	switch it.Kind {
 	case gossip.KindLog:
-		if int(it.Seq) == len(r.authority.Entries) {
-			if next, err := r.authority.Append(it.Body); err == nil {
-				r.authority = next
-			}
-		}
+		r.applyLog(it)
 		return keys.NodeID{}
 	case gossip.KindCertificate:
-		if c, err := keys.ParseCertificate(it.Body); err == nil && !r.gone[id] {
-			m := &Member{Certificate: c}
-			if old := r.members[id]; old != nil {
-				m.Record = old.Record
-			}
-			r.members[id] = m
-		}
+		r.applyCertificate(it)
 	case gossip.KindRecord:
-		if rec, err := r.record(it); err == nil {
-			r.members[id] = &Member{Certificate: r.members[id].Certificate, Record: rec}
+		if rec, err := r.record(it); err == nil && it.Newer(r.records[id].item) {
+			r.records[id] = said{rec, it}
 		}
 	case gossip.KindLeft:
-		r.remove(id)
+		r.left[id] = true
 	case gossip.KindRevocation:
 		return r.applyRevocation(it)
 	case gossip.KindGrant:
-		if g, err := keys.PeekGrant(it.Body); err == nil {
-			r.grants[g.Invite] = g
-		}
+		r.applyGrant(it)
 		return keys.NodeID{}
 	case gossip.KindReceipt:
-		if rec, err := keys.PeekReceipt(it.Body); err == nil && !r.redeemed(rec) {
-			r.receipts[rec.Invite] = append(r.receipts[rec.Invite], rec)
-		}
+		r.applyReceipt(it)
 		return keys.NodeID{}
 	}
+	r.refresh(id)
 	return id
 }
 
-func (r *Roster) redeemed(rec *keys.Receipt) bool {
-	return slices.ContainsFunc(r.receipts[rec.Invite], func(o *keys.Receipt) bool { return o.Node == rec.Node })
-}
-
-func (r *Roster) remove(id keys.NodeID) {
-	r.gone[id] = true
-	delete(r.members, id)
-}
-
-func (r *Roster) applyRevocation(it *gossip.Item) keys.NodeID {
-	rev, err := keys.ParseRevocation(it.Body, r.authority)
+func (r *Roster) applyLog(it *gossip.Item) {
+	if it.Seq != uint64(len(r.authority.Entries)) {
+		return
+	}
+	next, err := r.authority.Append(it.Body)
 	if err != nil {
-		return keys.NodeID{}
+		return
 	}
-	switch {
-	case !rev.Node.IsZero():
-		r.remove(rev.Node)
-		return rev.Node
-	case !rev.Invite.IsZero():
-		r.void[rev.Invite] = true
-	case rev.Serial != nil:
-		for id, m := range r.members {
-			if m.Issuer == rev.Issuer && m.Serial.Cmp(rev.Serial) == 0 {
-				delete(r.members, id)
-				return id
-			}
-		}
+	removed := len(next.Signers) < len(r.authority.Signers)
+	if r.authority = next; removed {
+		r.rejudge()
 	}
-	return keys.NodeID{}
+}
+
+func (r *Roster) applyCertificate(it *gossip.Item) {
+	c, err := keys.ParseCertificate(it.Body)
+	if err != nil {
+		return
+	}
+	if old := r.certificates[c.Node]; old == nil || it.Newer(CertificateItem(old)) {
+		r.certificates[c.Node] = c
+	}
+}
+
+// refresh makes a node a member, or none, as what is known of it demands. A member of whom nothing changed stays the
+// same *Member.
+func (r *Roster) refresh(id keys.NodeID) {
+	c := r.certificates[id]
+	if c == nil || r.Gone(id) || r.barred.certificate(c) || !r.signed(c) {
+		delete(r.members, id)
+		return
+	}
+	next := Member{Certificate: c, Record: r.records[id].Record}
+	if m := r.members[id]; m == nil || *m != next {
+		r.members[id] = &next
+	}
+}
+
+// signed reports whether a certificate that was verified once still has a signer, or outlives it.
+func (r *Roster) signed(c *keys.Certificate) bool {
+	if _, ok := r.authority.Signer(c.Issuer); ok {
+		return true
+	}
+	return r.authority.Verify(c, within(c, r.now())) == nil
 }

@@ -27,12 +27,12 @@ func (r *Roster) Verify(it *gossip.Item) error {
 		_, err := r.record(it)
 		return err
 	case gossip.KindLeft:
-		m := r.members[it.Subject]
-		if m == nil {
+		c := r.certificates[it.Subject]
+		if c == nil {
 			return unknown("the certificate of who left is missing")
 		}
-		left, err := keys.ParseLeft(it.Body, m.Public(), r.authority.Network)
-		return judged(err, err == nil && left.Node == m.Node)
+		left, err := keys.ParseLeft(it.Body, c.Public(), r.authority.Network)
+		return judged(err, err == nil && left.Node == c.Node)
 	case gossip.KindGrant:
 		g, err := keys.ParseGrant(it.Body, r.authority)
 		return judged(err, err == nil && g.Invite == keys.InviteID(it.Subject) && it.Seq == 0)
@@ -71,9 +71,14 @@ func (r *Roster) verifyLog(it *gossip.Item) error {
 		return unknown("another log entry stands at this place")
 	}
 	_, err := r.authority.Append(it.Body)
+	if errors.Is(err, keys.ErrChain) || errors.Is(err, keys.ErrEntryVersion) {
+		return fmt.Errorf("%w: %w", err, gossip.ErrUnknown)
+	}
 	return err
 }
 
+// verifyCertificate asks whether a certificate is authentic, not whether its member is one still: all must keep the same
+// set of items, also those of who is gone.
 func (r *Roster) verifyCertificate(it *gossip.Item) error {
 	c, err := keys.ParseCertificate(it.Body)
 	if err != nil {
@@ -82,24 +87,44 @@ func (r *Roster) verifyCertificate(it *gossip.Item) error {
 	if c.Node != keys.NodeID(it.Subject) || it.Seq != certificateSeq(c) {
 		return errLie
 	}
-	return r.Trust(c)
-}
-
-// Trust judges a certificate, whoever shows it: of a member known before, expiry is forgiven; of a newcomer it is not.
-// The error wraps gossip.ErrUnknown where a later log, or a better clock, may judge otherwise.
-func (r *Roster) Trust(c *keys.Certificate) error {
-	if r.gone[c.Node] {
-		return fmt.Errorf("roster: %s is no member any more", c.Node)
-	}
 	now := r.now()
-	if r.members[c.Node] != nil {
+	if r.certificates[c.Node] != nil || r.Gone(c.Node) || r.barred.certificate(c) {
 		now = within(c, now)
 	}
+	return r.authentic(c, now)
+}
+
+// authentic judges a certificate at a time. The error wraps gossip.ErrUnknown where a later log, or a better clock, may
+// judge otherwise.
+func (r *Roster) authentic(c *keys.Certificate, now time.Time) error {
 	err := r.authority.Verify(c, now)
-	if errors.Is(err, keys.ErrExpired) || errors.Is(err, keys.ErrNotYetValid) || errors.Is(err, keys.ErrUnknownSigner) {
+	_, known := r.authority.Signer(c.Issuer)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, keys.ErrExpired), errors.Is(err, keys.ErrNotYetValid),
+		errors.Is(err, keys.ErrUnknownSigner) && !known: // of a known one the signature is forged
 		return fmt.Errorf("%w: %w", err, gossip.ErrUnknown)
 	}
 	return err
+}
+
+// Trust judges a certificate that somebody shows on a link: of a member known before, expiry is forgiven unless the
+// policy says otherwise; of a newcomer it is not. The error wraps gossip.ErrUnknown where a later log, or a better
+// clock, may judge otherwise.
+func (r *Roster) Trust(c *keys.Certificate) error {
+	if r.Gone(c.Node) {
+		return fmt.Errorf("roster: %s is no member any more", c.Node)
+	}
+	known := r.certificates[c.Node]
+	if r.barred.certificate(c) || known != nil && r.barred.certificate(known) && certificateSeq(known) >= certificateSeq(c) {
+		return fmt.Errorf("roster: the certificate of %s was revoked", c.Node)
+	}
+	now := r.now()
+	if known != nil && !r.authority.Policy.StrictExpiry {
+		now = within(c, now)
+	}
+	return r.authentic(c, now)
 }
 
 // within moves a time into the certificate's validity.
@@ -114,12 +139,12 @@ func within(c *keys.Certificate, now time.Time) time.Time {
 }
 
 func (r *Roster) record(it *gossip.Item) (*keys.Record, error) {
-	m := r.members[it.Subject]
-	if m == nil {
+	c := r.certificates[it.Subject]
+	if c == nil {
 		return nil, unknown("the certificate to a record is missing")
 	}
-	rec, err := keys.ParseRecord(it.Body, m.Public(), r.authority.Network)
-	if err := judged(err, err == nil && rec.Node == m.Node && rec.Seq == it.Seq); err != nil {
+	rec, err := keys.ParseRecord(it.Body, c.Public(), r.authority.Network)
+	if err := judged(err, err == nil && rec.Node == c.Node && rec.Seq == it.Seq); err != nil {
 		return nil, err
 	}
 	return rec, nil
