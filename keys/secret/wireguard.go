@@ -88,7 +88,7 @@ func (k *WGPublic) UnmarshalText(text []byte) (err error) {
 // ParseWGPublic reads a key in base64, as `wg` prints it. The error wraps ErrKey.
 func ParseWGPublic(s string) (WGPublic, error) {
 	b, err := base64.StdEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) != len(WGPublic{}) {
+	if err != nil || len(b) != len(WGPublic{}) || base64.StdEncoding.EncodeToString(b) != s { // the decoder skips line ends
 		return WGPublic{}, fmt.Errorf("secret: reading a WireGuard public key %.50q: %w", s, ErrKey)
 	}
 	return WGPublic(b), nil
