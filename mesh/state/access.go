@@ -63,7 +63,13 @@ func (f *Folder) checkAccess(names []string) error {
 		return nil
 	}
 	foreign := slices.IndexFunc(names, func(n string) bool { return !isOurs(n) })
+	planted := slices.ContainsFunc(names, func(n string) bool { return isOurs(n) && n != configFile && n != "lost+found" })
 	switch {
+	case planted && uid != os.Geteuid(): // its owner may hold these files open
+		return &Error{
+			fmt.Errorf("state: opening %s: %w: it belongs to user %d", f.dir, ErrForeign, uid),
+			fmt.Sprintf("choose an empty folder, or if it is yours: chown -R %d %s", os.Geteuid(), f.dir),
+		}
 	case info.Mode()&fs.ModeSticky != 0 || f.dir == "/":
 	case foreign >= 0 && !slices.Contains(names, versionFile):
 	default:

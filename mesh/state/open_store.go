@@ -35,72 +35,110 @@ var errDamaged = errors.New("damaged")
 // Call Run next.
 func (f *Folder) OpenStore(log *slog.Logger) (*Store, error) {
 	s := &Store{folder: f, log: log, wake: make(chan struct{}, 1), pending: map[gossip.Key]*gossip.Item{}}
-	_, err := f.root.Lstat(storeFile)
-	missing := errors.Is(err, fs.ErrNotExist)
-	rescued, err := s.open()
-	if err == nil && !missing {
-		return s, nil
-	}
-	if err != nil && !errors.Is(err, errDamaged) {
+	if err := s.open(nil); err != nil {
 		return nil, fmt.Errorf("state: opening the store: %w", err)
 	}
-	if err != nil {
-		s.report.Cause = err.Error()
-		if s.report.Aside, err = f.setAside(time.Now()); err != nil {
-			return nil, fmt.Errorf("state: setting the damaged store aside: %w", err)
-		}
-		if _, err := s.open(); err != nil {
-			return nil, fmt.Errorf("state: making a new store: %w", err)
-		}
-	}
-	if err := s.restore(rescued); err != nil {
-		return nil, errors.Join(err, s.db.Close())
-	}
-	if missing && s.report.Restored > 0 {
-		s.report.Cause = "it was missing"
-	}
-	if s.report != (Report{}) {
-		log.Warn("store repaired", "cause", s.report.Cause, "aside", s.report.Aside, "restored", s.report.Restored)
+	if err := s.flush(); err != nil {
+		log.Error("cannot write the store; will try again", "err", err)
 	}
 	return s, nil
 }
 
-// open opens the database and reads all of it. Where that finds damage it returns the items that could be read.
-func (s *Store) open() (items []*gossip.Item, err error) {
-	var files []*os.File
+// open opens the database, repairs it if it is damaged, which cause says if that is known already, and adds what only
+// the mirror has: a repair may have been cut short. s.commit is held, or nobody else has s yet.
+func (s *Store) open(cause error) error {
+	if s.closed {
+		return errors.New("the store is closed")
+	}
+	s.drop()
+	kept, err := s.openFile()
+	if err == nil && cause != nil {
+		s.drop()
+		err = cause
+	}
+	var lost []*gossip.Item // no longer in the file
+	report := Report{}
+	if errors.Is(err, errDamaged) {
+		kept, lost = nil, kept
+		report.Cause = err.Error()
+		if report.Aside, err = s.folder.setAside(time.Now()); err != nil {
+			return fmt.Errorf("setting the damaged store aside: %w", err)
+		}
+		_, err = s.openFile()
+	}
+	if err != nil {
+		return err
+	}
+	if report.Restored = s.restore(kept, append(lost, s.readMirror()...)); report.Restored > 0 && report.Cause == "" {
+		report.Cause = "it lacked items of its copy"
+	}
+	if report != (Report{}) {
+		s.mu.Lock()
+		s.report = report
+		s.mu.Unlock()
+		s.log.Warn("store repaired", "cause", report.Cause, "aside", report.Aside, "restored", report.Restored)
+	}
+	return nil
+}
+
+// openFile opens the database and reads all of it. Where that finds damage it returns the items that could be read.
+func (s *Store) openFile() (items []*gossip.Item, err error) {
+	if err := s.folder.checkStore(); err != nil {
+		return nil, err
+	}
 	err = guard(func() (err error) {
-		// The free list stays on disk: without it bbolt walks the tree in a goroutine of its own, whose panic over a
-		// damaged page nobody could catch.
 		s.db, err = bbolt.Open(storeFile, 0o600, &bbolt.Options{
 			Timeout: time.Second, FreelistType: bbolt.FreelistMapType, MaxSize: s.folder.maxStore,
 			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 				file, err := s.folder.root.OpenFile(name, flag, mode)
-				if err == nil {
-					files = append(files, file)
-				}
+				s.file = file
 				return file, err
 			},
 		})
 		return err
 	})
 	if err == nil {
-		err = guard(func() error {
-			return s.db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucketIfNotExists(bucketName()); return err })
-		})
+		items, err = s.read()
 	}
-	if err == nil {
-		err = guard(func() error { return s.db.View(func(tx *bbolt.Tx) error { return readItems(tx, &items) }) })
+	if err != nil {
+		s.drop()
+		if isDamage(err) && !errors.Is(err, errDamaged) {
+			err = fmt.Errorf("%w: %w", errDamaged, err)
+		}
 	}
-	if err == nil {
-		return items, nil
+	return items, err
+}
+
+// checkStore looks at the structure of the store, if there is one.
+func (f *Folder) checkStore() error {
+	info, err := f.root.Lstat(storeFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular(): // a pipe would be opened for ever
+		return damage("not a plain file")
 	}
-	// A database that panicked may hold its own locks for ever: drop the files below it.
-	for _, file := range files {
-		_ = file.Close()
+	file, err := f.root.Open(storeFile)
+	if err != nil {
+		return err
 	}
-	if isDamage(err) {
-		err = fmt.Errorf("%w: %w", errDamaged, err)
+	defer file.Close()
+	return checkPages(file)
+}
+
+// drop lets go of the database. One that panicked may hold its own locks for ever, so only the file below is closed.
+func (s *Store) drop() {
+	if s.file != nil {
+		_ = s.file.Close()
 	}
+	s.db, s.file = nil, nil
+}
+
+// read returns the items of the database.
+func (s *Store) read() (items []*gossip.Item, err error) {
+	err = guard(func() error { return s.db.View(func(tx *bbolt.Tx) error { return readItems(tx, &items) }) })
 	return items, err
 }
 
@@ -142,24 +180,42 @@ func (f *Folder) setAside(now time.Time) (string, error) {
 	return aside, errors.Join(f.disk.rename(storeFile, aside), f.disk.sync())
 }
 
-// restore fills a new store with what was rescued and with the mirror.
-func (s *Store) restore(rescued []*gossip.Item) error {
-	if b, err := s.folder.read(mirrorFile); err == nil {
-		items, err := decodeMirror(b)
-		if err != nil {
-			s.log.Warn("mirror of the store unreadable", "err", err)
+// restore has Run write items that the database lacks, and returns how many these are. What changed meanwhile stays.
+func (s *Store) restore(kept, items []*gossip.Item) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	newest := make(map[gossip.Key]*gossip.Item, len(kept))
+	for _, it := range slices.Concat(kept, items) {
+		if it.Newer(newest[it.Key]) {
+			newest[it.Key] = it
 		}
-		rescued = append(rescued, items...)
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	}
+	for _, it := range items {
+		_, left := newest[gossip.Key{Kind: gossip.KindLeft, Subject: it.Subject}]
+		_, changed := s.pending[it.Key]
+		if newest[it.Key] != it || changed || left && it.Kind == gossip.KindRecord {
+			continue
+		}
+		s.pending[it.Key], s.flushAt = it, time.Now()
+		n++
+	}
+	return n
+}
+
+// readMirror returns the items of the mirror, as far as it is good.
+func (s *Store) readMirror() []*gossip.Item {
+	b, err := s.folder.read(mirrorFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var items []*gossip.Item
+	if err == nil {
+		items, err = decodeMirror(b)
+	}
+	if err != nil {
 		s.log.Warn("mirror of the store unreadable", "err", err)
 	}
-	for _, it := range rescued {
-		if it.Newer(s.pending[it.Key]) {
-			s.pending[it.Key] = it
-		}
-	}
-	s.report.Restored = len(s.pending)
-	return s.flush()
+	return items
 }
 
 // readItems appends the items of the database; the error tells of those that are damaged.
@@ -178,7 +234,7 @@ func readItems(tx *bbolt.Tx, items *[]*gossip.Item) error {
 		return nil
 	})
 	if err == nil && bad > 0 {
-		err = fmt.Errorf("%d items do not match their checksum", bad)
+		err = damage("%d items do not match their checksum", bad)
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -28,13 +29,15 @@ const (
 type Store struct {
 	folder *Folder
 	log    *slog.Logger
-	db     *bbolt.DB
-	report Report
 	wake   chan struct{} // holds one token when Run should look at the times below
-	commit sync.Mutex    // held while items are written, to keep their order
-	broken error         // the database found damage while it wrote; guarded by commit
 
-	mu       sync.Mutex                  // guards what follows; never held during I/O
+	commit sync.Mutex // held while items are written, to keep their order; guards the next three
+	db     *bbolt.DB  // nil after Close, and after a repair that failed
+	file   *os.File   // below db
+	closed bool
+
+	mu       sync.Mutex // guards what follows; never held during I/O
+	report   Report
 	pending  map[gossip.Key]*gossip.Item // not yet written; nil: to be deleted
 	flushAt  time.Time                   // zero: nothing to write
 	mirrorAt time.Time                   // zero: the mirror is fresh
@@ -42,8 +45,12 @@ type Store struct {
 	spacing  time.Duration               // between two mirrors: large ones are written seldom
 }
 
-// Report tells what OpenStore had to repair.
-func (s *Store) Report() Report { return s.report }
+// Report tells of the last repair.
+func (s *Store) Report() Report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.report
+}
 
 // Put keeps items, replacing those of the same key. It never blocks on the disk: Run writes them within 100 ms, in
 // order, and again later where the disk is full.
@@ -68,7 +75,7 @@ func (s *Store) Delete(ks ...gossip.Key) {
 func (s *Store) change(k gossip.Key, it *gossip.Item) {
 	s.pending[k] = it
 	after := mirrorLate
-	if k.Kind <= gossip.KindLeft {
+	if k.Kind <= gossip.KindLeft || k.Kind == gossip.KindReceipt {
 		after = mirrorAfter
 	}
 	now := time.Now()
@@ -99,24 +106,17 @@ func (s *Store) Flush(ctx context.Context) error {
 	return s.flush()
 }
 
-// flush writes what is pending in one transaction. What could not be written stays pending.
+// flush writes what is pending. What could not be written stays pending.
 func (s *Store) flush() error {
 	s.commit.Lock()
 	defer s.commit.Unlock()
-	s.mu.Lock()
-	batch := s.pending
-	s.pending, s.flushAt = map[gossip.Key]*gossip.Item{}, time.Time{}
-	s.mu.Unlock()
-	if len(batch) == 0 {
-		return nil
+	var err error
+	if s.db != nil {
+		err = s.write()
 	}
-	err := s.broken
-	if err == nil {
-		err = guard(func() error { return s.db.Update(func(tx *bbolt.Tx) error { return writeItems(tx, batch) }) })
-		if errors.Is(err, errDamaged) {
-			// It may hold its own locks now. The next start takes the mirror.
-			_, aside := s.folder.setAside(time.Now())
-			s.broken = errors.Join(err, aside)
+	if s.db == nil || errors.Is(err, errDamaged) {
+		if err = s.open(err); err == nil {
+			err = s.write()
 		}
 	}
 	s.mu.Lock()
@@ -125,14 +125,32 @@ func (s *Store) flush() error {
 		s.retry = 0
 		return nil
 	}
+	s.retry = min(max(2*s.retry, retryMin), retryMax)
+	s.flushAt = time.Now().Add(s.retry)
+	return fmt.Errorf("state: writing %d items: %w", len(s.pending), err)
+}
+
+// write writes what is pending in one transaction; s.commit is held.
+func (s *Store) write() error {
+	s.mu.Lock()
+	batch := s.pending
+	s.pending, s.flushAt = map[gossip.Key]*gossip.Item{}, time.Time{}
+	s.mu.Unlock()
+	if len(batch) == 0 {
+		return nil
+	}
+	err := guard(func() error { return s.db.Update(func(tx *bbolt.Tx) error { return writeItems(tx, batch) }) })
+	if err == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for k, it := range batch {
 		if _, newer := s.pending[k]; !newer {
 			s.pending[k] = it
 		}
 	}
-	s.retry = min(max(2*s.retry, retryMin), retryMax)
-	s.flushAt = time.Now().Add(s.retry)
-	return fmt.Errorf("state: writing %d items: %w", len(batch), err)
+	return err
 }
 
 func writeItems(tx *bbolt.Tx, batch map[gossip.Key]*gossip.Item) error {
@@ -159,13 +177,9 @@ func writeItems(tx *bbolt.Tx, batch map[gossip.Key]*gossip.Item) error {
 func (s *Store) Load() ([]*gossip.Item, error) {
 	s.commit.Lock()
 	defer s.commit.Unlock()
-	if s.broken != nil {
-		return nil, s.broken
-	}
-	var items []*gossip.Item
-	err := guard(func() error { return s.db.View(func(tx *bbolt.Tx) error { return readItems(tx, &items) }) })
+	items, err := s.load()
 	if err != nil {
-		err = fmt.Errorf("state: loading items: %w", err)
+		return nil, fmt.Errorf("state: loading items: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,9 +190,22 @@ func (s *Store) Load() ([]*gossip.Item, error) {
 				items = append(items, it)
 			}
 		}
-		slices.SortFunc(items, func(a, b *gossip.Item) int { return a.Key.Compare(b.Key) })
+		slices.SortFunc(items, func(a, b *gossip.Item) int { return a.Compare(b.Key) })
 	}
-	return items, err
+	return items, nil
+}
+
+// load reads the database, and repairs it if need be.
+func (s *Store) load() (items []*gossip.Item, err error) {
+	if s.db != nil {
+		if items, err = s.read(); !errors.Is(err, errDamaged) {
+			return items, err
+		}
+	}
+	if err = s.open(err); err != nil {
+		return nil, err
+	}
+	return s.read()
 }
 
 // Run writes what Put was given, and the copy in roster.cbor about a second after a change, until ctx is done; then it
@@ -262,8 +289,9 @@ func (s *Store) Close() error {
 	err := s.finish()
 	s.commit.Lock()
 	defer s.commit.Unlock()
-	if s.broken != nil {
-		return err
+	if s.db != nil {
+		err = errors.Join(err, guard(s.db.Close))
 	}
-	return errors.Join(err, guard(s.db.Close))
+	s.db, s.file, s.closed = nil, nil, true
+	return err
 }

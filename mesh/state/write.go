@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -15,7 +14,7 @@ type disk interface {
 	// create makes a file that does not exist, mode 0600.
 	create(name string) (diskFile, error)
 	rename(from, to string) error
-	// remove is no error where there is no file.
+	// remove removes whatever has that name, and is no error where nothing has.
 	remove(name string) error
 	// sync makes the names in the folder durable.
 	sync() error
@@ -42,12 +41,7 @@ func (d osDisk) create(name string) (diskFile, error) {
 
 func (d osDisk) rename(from, to string) error { return d.root.Rename(from, to) }
 
-func (d osDisk) remove(name string) error {
-	if err := d.root.Remove(name); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
+func (d osDisk) remove(name string) error { return d.root.RemoveAll(name) }
 
 func (d osDisk) sync() error {
 	f, err := d.root.Open(".")
