@@ -3,6 +3,7 @@ package neighbours
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"warren/keys/canon"
@@ -17,15 +18,17 @@ type Hello struct {
 
 // wireHello is the body of the hello frame.
 type wireHello struct {
-	Version uint64 `cbor:"1,keyasint"` // of this protocol: 1
-	Run     []byte `cbor:"2,keyasint"` // 8 bytes
-	Unix    int64  `cbor:"3,keyasint"` // wall time in milliseconds
-	Release string `cbor:"4,keyasint"`
+	Version uint64 `cbor:"1,keyasint"`           // of this protocol: 1
+	Run     []byte `cbor:"2,keyasint"`           // 8 bytes
+	Unix    int64  `cbor:"3,keyasint"`           // wall time in milliseconds
+	Release string `cbor:"4,keyasint"`           // printable ASCII, at most 64 bytes
+	Extra   []byte `cbor:"5,keyasint,omitempty"` // room for later versions
 }
 
 const (
 	helloVersion = 1
 	maxHello     = 1 << 10
+	maxRelease   = 64
 )
 
 // Encode returns the body of our hello; Skew is not in it.
@@ -43,11 +46,15 @@ func ParseHello(b []byte, now time.Time) (Hello, error) {
 	if err := canon.Unmarshal(b, maxHello, &w); err != nil {
 		return Hello{}, fmt.Errorf("neighbours: reading a hello: %w", err)
 	}
-	if len(w.Run) != 8 || w.Version < helloVersion || len(w.Release) > 64 {
-		return Hello{}, fmt.Errorf("neighbours: reading a hello: version %d, run of %d bytes", w.Version, len(w.Run))
+	if len(w.Run) != 8 || w.Version < helloVersion || !printable(w.Release) {
+		return Hello{}, fmt.Errorf("neighbours: reading a hello: version %d, run of %d bytes, release %.70q", w.Version, len(w.Run), w.Release)
 	}
 	skew := time.UnixMilli(w.Unix).Sub(now.Round(0)).Round(time.Second)
 	return Hello{Run: [8]byte(w.Run), Skew: skew, Release: w.Release}, nil
+}
+
+func printable(release string) bool {
+	return len(release) <= maxRelease && strings.IndexFunc(release, func(r rune) bool { return r < ' ' || r > '~' }) < 0
 }
 
 // Median is how far the members' clocks are ahead of ours, if that is more than an hour: the median of ours, the

@@ -51,15 +51,16 @@ func (t *Table) Send(to keys.NodeID, sealed []byte) {
 		n.Datagram(s.encode())
 		return
 	}
-	for _, id := range t.towards(to, t.self, sendWays) {
+	for _, id := range t.towards(to, sendWays) {
 		t.byID[id].Datagram(s.encode())
 	}
 }
 
 // Forward passes on a signal that came from a neighbour and is not for us: 50 a second for each neighbour, 100 at once.
+// It never goes back to that neighbour, nor to who sent it first.
 func (t *Table) Forward(s Signal, from keys.NodeID, now time.Time) {
 	n := t.byID[from]
-	if n == nil || !n.mayForward(now) {
+	if n == nil || s.To == from || s.To == s.From || s.From == t.self || !n.mayForward(now) {
 		return
 	}
 	if to := t.byID[s.To]; to != nil {
@@ -70,7 +71,7 @@ func (t *Table) Forward(s Signal, from keys.NodeID, now time.Time) {
 		return
 	}
 	s.Hops--
-	for _, id := range t.towards(s.To, from, 1) {
+	for _, id := range t.towards(s.To, 1, from, s.From) {
 		t.byID[id].Datagram(s.encode())
 	}
 }
@@ -80,7 +81,7 @@ func (n *Neighbour) mayForward(now time.Time) bool {
 	if n.filled.IsZero() {
 		n.tokens = burst
 	} else {
-		n.tokens = min(burst, n.tokens+rate*now.Sub(n.filled).Seconds())
+		n.tokens = min(burst, n.tokens+rate*max(0, now.Sub(n.filled).Seconds()))
 	}
 	n.filled = now
 	if n.tokens < 1 {
@@ -91,13 +92,13 @@ func (n *Neighbour) mayForward(now time.Time) bool {
 }
 
 // towards returns up to n neighbours that may know the way to a member: those it named as its contacts, else public
-// ones, else any; never the one that asks.
-func (t *Table) towards(to, asks keys.NodeID, n int) []keys.NodeID {
+// ones, else any.
+func (t *Table) towards(to keys.NodeID, n int, except ...keys.NodeID) []keys.NodeID {
 	var named, public, others []keys.NodeID
 	contacts := t.named(to).Contacts
 	for _, id := range t.IDs() {
 		switch {
-		case id == asks:
+		case slices.Contains(except, id):
 		case slices.Contains(contacts, id):
 			named = append(named, id)
 		case t.named(id).Public:
