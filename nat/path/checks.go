@@ -77,8 +77,8 @@ func (b *prober) send(c *Core, p *pair) {
 	b.sent++
 	p.sent = c.now
 	p.budget++
-	if p.lost++; p.lost == 1 {
-		p.missed = c.now
+	if p.lost.checks++; p.lost.checks == 1 {
+		p.lost.since = c.now
 	}
 	if c.round.active {
 		c.round.checks++
@@ -105,7 +105,7 @@ func (b *prober) answer(c *Core, ev CheckAnswered) {
 			p.rtt = (3*p.rtt + took) / 4
 		}
 		p.samples++
-		p.lost = 0
+		p.lost = losses{}
 		if !p.plan.sampling {
 			p.plan = plan{}
 		}

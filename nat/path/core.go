@@ -167,7 +167,7 @@ func (c *Core) signalled(list []keys.Candidate) {
 // reset forgets what was measured. The current path is kept, for it may still work, but is no longer trusted.
 func (c *Core) reset() {
 	for _, p := range c.table.pairs {
-		p.proof, p.rtt, p.samples = time.Time{}, 0, 0
+		p.proof, p.rtt, p.samples, p.crossed = time.Time{}, 0, 0, false
 	}
 	c.health.followed, c.health.switched = Path{}, time.Time{}
 	c.round.failures, c.round.retryAt = 0, time.Time{}
@@ -219,7 +219,7 @@ func (c *Core) state() State {
 	switch {
 	case c.current != nil && !c.health.isActive(c.now):
 		return Idle
-	case c.current != nil && c.current.path != c.health.followed:
+	case c.current != nil && !c.current.crossed:
 		return Probing
 	case c.current != nil && (c.current.path.Kind == RelayUDP || c.current.path.Kind == RelayTLS):
 		return Relay
@@ -241,7 +241,7 @@ func (c *Core) Snapshot() Snapshot {
 	}
 	if c.current != nil {
 		s.Path, s.RTT, s.Usable = c.current.path, c.current.rtt, true
-		s.Proven = c.current.path == c.health.followed
+		s.Proven = c.current.crossed
 	}
 	return s
 }

@@ -10,7 +10,7 @@ type health struct {
 	search   time.Time // next look for a better path
 	rescue   time.Time // a deaf path is not called about again before
 	switched time.Time // last switch from one live path to another
-	followed Path      // by which WireGuard packets of the peer come in
+	followed Path      // by which the newest WireGuard packet of the peer came in
 	doubt    doubt
 }
 
@@ -75,8 +75,11 @@ func (h *health) traffic(c *Core, ev Traffic) {
 // heartbeat stays where it is, for only answers give the RTT.
 func (h *health) alive(c *Core) {
 	c.current.proof, h.unheard = c.now, time.Time{}
-	if h.doubting() {
+	switch {
+	case h.doubting():
 		h.calm(c)
+	case h.beat.IsZero() && h.isActive(c.now):
+		h.beat = c.now
 	}
 }
 
@@ -84,7 +87,7 @@ func (h *health) alive(c *Core) {
 // although tunnel packets may still come in by it.
 func (h *health) deaf(c *Core) bool {
 	k, p := &c.cfg.Constants, c.current
-	return p != nil && p.lost >= k.DeafLost && c.now.Sub(p.missed) >= k.Deaf
+	return p != nil && p.lost.checks >= k.DeafLost && c.now.Sub(p.lost.since) >= k.Deaf
 }
 
 // run does what is due on the current path.
@@ -132,7 +135,7 @@ func (h *health) step(c *Core) {
 	if late := c.now.Sub(d.next); late > k.Late {
 		d.since = d.since.Add(late)
 	}
-	if d.steps >= k.MinLost && p.lost >= k.MinLost && c.now.Sub(d.since) >= k.DoubtTime && !c.fresh(p) {
+	if d.steps >= k.MinLost && p.lost.checks >= k.MinLost && c.now.Sub(d.since) >= k.DoubtTime && !c.fresh(p) {
 		h.die(c)
 		return
 	}
@@ -147,7 +150,7 @@ func (h *health) step(c *Core) {
 	}
 	c.prober.send(c, p)
 	d.steps++
-	if d.steps == three && !c.round.active {
+	if d.steps == three && !c.round.active && c.now.Sub(p.proof) >= k.Suspect {
 		c.prober.spread(c, plan{at: k.Probe}, p)
 		if c.round.isWanted(c.now) {
 			c.act(Refresh{})
@@ -168,7 +171,7 @@ func (h *health) die(c *Core) {
 	dead := c.current
 	since := h.doubt.since
 	h.doubt, h.beat, h.unheard = doubt{}, time.Time{}, time.Time{}
-	dead.proof = time.Time{}
+	dead.proof, dead.crossed = time.Time{}, false
 	if other := h.best(c, since, dead); other != nil {
 		c.use(other)
 		return

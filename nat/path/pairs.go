@@ -21,13 +21,19 @@ type pair struct {
 	plan    plan
 	sent    time.Time // last check
 	budget  int       // checks sent in this round
-	lost    int       // checks sent since the last answer
-	missed  time.Time // the first of them
-	samples int       // answers
+	lost    losses
+	samples int // answers
 	rtt     time.Duration
 
 	answered time.Time // last answer
 	proof    time.Time // last sign that the path works: answer, tunnel packet
+	crossed  bool      // a WireGuard packet came in by it since it last died
+}
+
+// losses are the checks sent since the last answer.
+type losses struct {
+	checks int
+	since  time.Time // the first of them
 }
 
 // origin is a set of places that may list an address.

@@ -99,7 +99,7 @@ const (
 	Probing                  // wanted: looking for a path, or a path that no WireGuard packet has proven yet
 	Direct                   // wanted, a check was answered and a WireGuard packet crossed
 	Relay                    // wanted and proven on a relay
-	Unreachable              // wanted, tried and failed; tried again from time to time
+	Unreachable              // tried and failed, and nothing heard since; tried again from time to time while wanted
 )
 
 // String returns the state as the status document writes it: "idle", "probing", "direct", "relay" or "unreachable".
@@ -200,7 +200,7 @@ func Defaults() Constants {
 		GoLost:      time.Second,
 		RoundTime:   5 * time.Second,
 		FireTime:    3 * time.Second,
-		Retry:       []time.Duration{5 * time.Second, 15 * time.Second, 40 * time.Second, 2 * time.Minute, 5 * time.Minute},
+		Retry:       []time.Duration{2 * time.Second, 5 * time.Second, 15 * time.Second, 40 * time.Second, 2 * time.Minute, 5 * time.Minute},
 		FreshWish:   time.Minute,
 		Remember:    30 * time.Second,
 		MaxCalls:    16,

@@ -68,6 +68,7 @@ func (k *Constants) better(p, than *pair) bool {
 			return p.rtt - k.LANBonus
 		case classIPv6:
 			return p.rtt - k.IPv6Bonus
+		case classIPv4:
 		}
 		return p.rtt
 	}
@@ -103,15 +104,11 @@ func (c *Core) proven(path Path) {
 	if p == nil {
 		return
 	}
-	again := c.health.followed == p.path
-	c.health.followed = p.path
+	c.health.followed, p.crossed = p.path, true
 	switch {
-	case p == c.current && again:
-		c.health.alive(c)
 	case p == c.current:
-		p.proof = c.now
-		c.health.calm(c)
-	case p != c.current && c.follows():
+		c.health.alive(c)
+	case c.follows():
 		c.use(p)
 	}
 }

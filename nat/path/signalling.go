@@ -63,10 +63,14 @@ func (s *signalling) run(c *Core) {
 		s.open, s.session, s.first, s.tries = true, c.rand.Uint64()|1, c.now, 0
 	}
 	s.last = c.now
-	if again := c.cfg.Constants.CallAgain; s.tries < len(again) {
-		s.at = s.first.Add(again[s.tries])
+	again := c.cfg.Constants.CallAgain
+	for s.tries < len(again) && !s.at.After(c.now) {
+		s.at = s.first.Add(again[s.tries]) // those missed in a suspended host are not made up for
+		s.tries++
 	}
-	s.tries++
+	if !s.at.After(c.now) {
+		s.at = time.Time{}
+	}
 	c.act(SendSignal{Signal: SignalCall, Session: s.session})
 }
 

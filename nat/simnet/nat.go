@@ -95,6 +95,7 @@ func narrow(a netip.AddrPort, b keys.NATBehaviour) netip.AddrPort {
 		return netip.AddrPortFrom(a.Addr(), 0)
 	case keys.AddressAndPortDependent:
 		return a
+	case keys.BehaviourUnknown, keys.EndpointIndependent:
 	}
 	return netip.AddrPort{}
 }
