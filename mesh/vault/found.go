@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"warren/keys"
-	"warren/mesh/join"
 	"warren/mesh/state"
 )
 
@@ -42,8 +41,7 @@ func (v Vault) Found(name, host string, ipRange netip.Prefix, now time.Time) (
 	}
 	der, err := m.CA.Issue(keys.Profile{
 		Node: m.Identity.ID(), Network: authority.Network, Name: host, WG: m.WG.Public(), Since: now,
-		Addrs:     join.Addresses(authority, m.Identity.ID(), func(netip.Addr) bool { return false }),
-		NotBefore: now.Add(-join.Backdate), NotAfter: now.Add(join.CertificateLife),
+		Addrs: addresses(authority, m.Identity.ID()), NotBefore: now.Add(-backdate), NotAfter: now.Add(keys.DefaultLifetime),
 	}, m.Identity.Public())
 	if err != nil {
 		return nil, nil, nil, err
@@ -58,4 +56,16 @@ func (v Vault) Found(name, host string, ipRange netip.Prefix, now time.Time) (
 		return nil, nil, nil, err
 	}
 	return m, authority, recovery, v.Establish(m.Own, authority)
+}
+
+// backdate is by how much a founder's certificate begins before its time, for hosts whose clocks differ a little.
+const backdate = time.Hour
+
+// addresses are those of a member while nobody has any yet.
+func addresses(a *keys.Authority, node keys.NodeID) []netip.Addr {
+	addrs := []netip.Addr{node.Addr(a.Network)}
+	if v4 := keys.IPv4Candidate(a.Network, node, 0, a.IPRange); v4.IsValid() {
+		addrs = append(addrs, v4)
+	}
+	return addrs
 }

@@ -4,7 +4,9 @@ package vault
 
 import (
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"warren/keys"
 	"warren/keys/canon"
@@ -21,102 +23,145 @@ type Member struct {
 	Own      *keys.Certificate
 }
 
+// Folder is what the package needs of a *state.Folder.
+type Folder interface {
+	// ReadFile returns an error that wraps fs.ErrNotExist if there is no such file.
+	ReadFile(name string) ([]byte, error)
+	// WriteFile replaces a file durably: there is the old content or the new one, never a part.
+	WriteFile(name string, data []byte) error
+	// Remove is no error if there is no such file.
+	Remove(name string) error
+}
+
+var _ Folder = (*state.Folder)(nil)
+
 // Vault reads and writes the files that make a membership.
-type Vault struct{ *state.Folder }
+type Vault struct{ Folder }
 
-// maxLogFile bounds the authority log on disk.
-const maxLogFile = 16 << 20
+// maxLogFile bounds the authority log on disk: as many entries of as many bytes as there can be.
+const maxLogFile = keys.MaxEntries*(keys.MaxEntry+8) + 8
 
-// Load reads keys, certificate and log; fs.ErrNotExist if there is no certificate. The log is also in the store, but
-// must not be lost with it.
+// Load reads keys, certificate and log; fs.ErrNotExist if there is no certificate, and no other error is that one. The
+// log is also in the store, but must not be lost with it.
 func (v Vault) Load() (*Member, *keys.Authority, error) {
-	certPEM, err := v.ReadFile(state.CertificateFile)
+	own, err := v.certificate()
 	if err != nil {
 		return nil, nil, err
 	}
-	entries, err := v.log()
+	m, authority, err := v.rest(own)
 	if err != nil {
-		return nil, nil, broken(err)
+		// Without a file there is a membership that cannot be read, not none.
+		return nil, nil, errors.New("vault: reading the membership: " + err.Error())
 	}
-	authority, err := keys.Replay(entries)
-	if err != nil {
-		return nil, nil, err
-	}
-	m, err := v.keys()
-	if err != nil {
-		return nil, nil, broken(err)
-	}
-	block, _ := pem.Decode(certPEM)
-	if block == nil {
-		return nil, nil, fmt.Errorf("vault: %s is not PEM", state.CertificateFile)
-	}
-	if m.Own, err = keys.ParseCertificate(block.Bytes); err != nil {
-		return nil, nil, err
-	}
-	if m.Own.Node != m.Identity.ID() || m.Own.WG != m.WG.Public() || m.Own.Network != authority.Network {
-		return nil, nil, fmt.Errorf("vault: certificate, keys and log do not belong together")
-	}
-	return m, authority, v.signer(m)
+	return m, authority, nil
 }
 
-// broken hides that a file is missing: without it there is a membership that cannot be read, not none.
-func broken(err error) error { return fmt.Errorf("vault: reading the membership: %v", err) }
-
-// signer adds the keys that only some members have.
-func (v Vault) signer(m *Member) error {
-	if text, err := v.ReadFile(state.RootFile); err == nil {
-		if m.Root, err = keys.ParseRootPEM(text); err != nil {
-			return err
-		}
+func (v Vault) certificate() (*keys.Certificate, error) {
+	text, err := v.ReadFile(state.CertificateFile)
+	if err != nil {
+		return nil, err
 	}
-	if text, err := v.ReadFile(state.SignerFile); err == nil {
-		if m.CA, err = keys.ParseCAPEM(text); err != nil {
-			return err
-		}
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != pemCertificate {
+		return nil, fmt.Errorf("vault: %s is no certificate in PEM", state.CertificateFile)
 	}
-	return nil
+	c, err := keys.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("vault: %s: %w", state.CertificateFile, err)
+	}
+	return c, nil
 }
 
-// keys returns a membership with the host's own two keys.
-func (v Vault) keys() (*Member, error) {
+const pemCertificate = "CERTIFICATE"
+
+// rest reads what belongs to a certificate.
+func (v Vault) rest(own *keys.Certificate) (*Member, *keys.Authority, error) {
+	m := &Member{Own: own}
+	authority, err := v.log()
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", state.AuthorityFile, err)
+	}
+	if m.Identity, err = read(v, state.IdentityFile, keys.ParseIdentityPEM); err != nil {
+		return nil, nil, err
+	}
+	if m.WG, err = read(v, state.WireGuardFile, keys.ParseWGPrivatePEM); err != nil {
+		return nil, nil, err
+	}
+	for file, fits := range map[string]bool{
+		state.IdentityFile: own.Node == m.Identity.ID(), state.WireGuardFile: own.WG == m.WG.Public(),
+		state.AuthorityFile: own.Network == authority.Network,
+	} {
+		if !fits {
+			return nil, nil, fmt.Errorf("%s and %s do not belong together", state.CertificateFile, file)
+		}
+	}
+	if m.Root, err = read(v, state.RootFile, keys.ParseRootPEM); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	if m.CA, err = read(v, state.SignerFile, keys.ParseCAPEM); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	if m.CA != nil && (m.CA.Node() != own.Node || m.CA.Signer().Network != own.Network) {
+		return nil, nil, fmt.Errorf("%s and %s do not belong together", state.CertificateFile, state.SignerFile)
+	}
+	return m, authority, nil
+}
+
+// read reads and parses one file; the zero value if that fails.
+func read[T any](v Vault, name string, parse func([]byte) (T, error)) (T, error) {
+	var none T
+	text, err := v.ReadFile(name)
+	if err != nil {
+		return none, err
+	}
+	value, err := parse(text)
+	if err != nil {
+		return none, fmt.Errorf("%s: %w", name, err)
+	}
+	return value, nil
+}
+
+// MakeKeys returns a membership with the host's keys, which are made and written where there are none: a join that is
+// repeated after a crash must come from the same host. What a founding that was cut off has left is removed. A host that
+// is a member is an error, and so are keys that cannot be read: they are never replaced.
+func (v Vault) MakeKeys() (*Member, error) {
+	switch _, err := v.ReadFile(state.CertificateFile); {
+	case err == nil:
+		return nil, errors.New("vault: making keys: this host is a member")
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	for _, name := range []string{state.RootFile, state.SignerFile} {
+		if err := v.Remove(name); err != nil {
+			return nil, err
+		}
+	}
 	m := new(Member)
-	text, err := v.ReadFile(state.IdentityFile)
-	if err != nil {
-		return nil, err
+	var err error
+	if m.WG, err = obtain(v, state.WireGuardFile, keys.ParseWGPrivatePEM, keys.NewWGPrivate); err != nil {
+		return nil, fmt.Errorf("vault: making keys: %w", err)
 	}
-	if m.Identity, err = keys.ParseIdentityPEM(text); err != nil {
-		return nil, err
-	}
-	if text, err = v.ReadFile(state.WireGuardFile); err != nil {
-		return nil, err
-	}
-	if m.WG, err = keys.ParseWGPrivatePEM(text); err != nil {
-		return nil, err
+	if m.Identity, err = obtain(v, state.IdentityFile, keys.ParseIdentityPEM, keys.NewIdentity); err != nil {
+		return nil, fmt.Errorf("vault: making keys: %w", err)
 	}
 	return m, nil
 }
 
-// MakeKeys returns a membership with the host's keys, made and written if there are none: a join that is repeated after
-// a crash must come from the same host.
-func (v Vault) MakeKeys() (*Member, error) {
-	if m, err := v.keys(); err == nil {
-		return m, nil
+// obtain reads a key, or makes and writes it.
+func obtain[K pemKey](v Vault, name string, parse func([]byte) (K, error), fresh func() (K, error)) (K, error) {
+	key, err := read(v, name, parse)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, err
 	}
-	m := new(Member)
-	var err error
-	if m.Identity, err = keys.NewIdentity(); err != nil {
-		return nil, err
+	if key, err = fresh(); err != nil {
+		return key, err
 	}
-	if m.WG, err = keys.NewWGPrivate(); err != nil {
-		return nil, err
-	}
-	if err := v.write(state.WireGuardFile, m.WG); err != nil {
-		return nil, err
-	}
-	return m, v.write(state.IdentityFile, m.Identity)
+	return key, v.write(name, key)
 }
 
-func (v Vault) write(name string, key interface{ MarshalPEM() ([]byte, error) }) error {
+type pemKey interface{ MarshalPEM() ([]byte, error) }
+
+func (v Vault) write(name string, key pemKey) error {
 	text, err := key.MarshalPEM()
 	if err != nil {
 		return err
@@ -124,12 +169,16 @@ func (v Vault) write(name string, key interface{ MarshalPEM() ([]byte, error) })
 	return v.WriteFile(name, text)
 }
 
-func (v Vault) log() (entries [][]byte, err error) {
+func (v Vault) log() (*keys.Authority, error) {
 	b, err := v.ReadFile(state.AuthorityFile)
 	if err != nil {
 		return nil, err
 	}
-	return entries, canon.Unmarshal(b, maxLogFile, &entries)
+	var entries [][]byte
+	if err := canon.Unmarshal(b, maxLogFile, &entries); err != nil {
+		return nil, err
+	}
+	return keys.Replay(entries)
 }
 
 // WriteLog replaces the authority log on disk.
@@ -146,5 +195,5 @@ func (v Vault) Establish(own *keys.Certificate, authority *keys.Authority) error
 	if err := v.WriteLog(authority); err != nil {
 		return err
 	}
-	return v.WriteFile(state.CertificateFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: own.DER}))
+	return v.WriteFile(state.CertificateFile, pem.EncodeToMemory(&pem.Block{Type: pemCertificate, Bytes: own.DER}))
 }
