@@ -10,7 +10,6 @@ import (
 // barred is what revocations forbid.
 type barred struct {
 	nodes   map[keys.NodeID]bool
-	invites map[keys.InviteID]bool
 	serials map[serial]bool
 }
 
@@ -21,19 +20,19 @@ type serial struct {
 }
 
 func newBarred() barred {
-	return barred{nodes: map[keys.NodeID]bool{}, invites: map[keys.InviteID]bool{}, serials: map[serial]bool{}}
+	return barred{nodes: map[keys.NodeID]bool{}, serials: map[serial]bool{}}
 }
 
 func (b *barred) certificate(c *keys.Certificate) bool {
 	return b.serials[serial{c.Issuer, string(c.Serial.Bytes())}]
 }
 
-func (b *barred) add(rev *keys.Revocation) {
+func (b *barred) add(rev *keys.Revocation, v *invites) {
 	switch {
+	case !rev.Invite.IsZero():
+		v.void[rev.Invite] = true
 	case !rev.Node.IsZero():
 		b.nodes[rev.Node] = true
-	case !rev.Invite.IsZero():
-		b.invites[rev.Invite] = true
 	case rev.Serial != nil:
 		b.serials[serial{rev.Issuer, string(rev.Serial.Bytes())}] = true
 	}
@@ -57,7 +56,7 @@ func (r *Roster) applyRevocation(it *gossip.Item) keys.NodeID {
 		return keys.NodeID{}
 	}
 	r.revocations[it.Subject] = it.Body
-	r.barred.add(rev)
+	r.barred.add(rev, &r.invites)
 	switch {
 	case !rev.Node.IsZero():
 		r.refresh(rev.Node)
@@ -76,18 +75,15 @@ func (r *Roster) applyRevocation(it *gossip.Item) keys.NodeID {
 // rejudge looks at everything again after a signer was removed: what hung on it, and was not kept, does not count.
 func (r *Roster) rejudge() {
 	r.barred = newBarred()
+	clear(r.void)
 	for subject, body := range r.revocations {
 		if rev, err := keys.ParseRevocation(body, r.authority); err == nil {
-			r.barred.add(rev)
+			r.barred.add(rev, &r.invites)
 		} else {
 			delete(r.revocations, subject)
 		}
 	}
-	for invite, g := range r.grants {
-		if _, err := keys.ParseGrant(g.item.Body, r.authority); err != nil {
-			delete(r.grants, invite)
-		}
-	}
+	r.dropGrants(r.authority)
 	for id := range r.certificates {
 		r.refresh(id)
 	}

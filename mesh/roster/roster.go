@@ -30,8 +30,7 @@ type Roster struct {
 	records      map[keys.NodeID]said
 	left         map[keys.NodeID]bool
 	revocations  map[[32]byte][]byte
-	grants       map[keys.InviteID]granted
-	receipts     map[keys.InviteID][]redeemed
+	invites
 
 	// What follows from them and the log.
 	members map[keys.NodeID]*Member
@@ -50,8 +49,7 @@ func New(authority *keys.Authority, now func() time.Time) *Roster {
 		authority: authority, now: now,
 		certificates: map[keys.NodeID]*keys.Certificate{}, records: map[keys.NodeID]said{},
 		left: map[keys.NodeID]bool{}, revocations: map[[32]byte][]byte{},
-		grants: map[keys.InviteID]granted{}, receipts: map[keys.InviteID][]redeemed{},
-		members: map[keys.NodeID]*Member{}, barred: newBarred(),
+		invites: newInvites(), members: map[keys.NodeID]*Member{}, barred: newBarred(),
 	}
 }
 
@@ -134,7 +132,7 @@ func (r *Roster) Apply(it *gossip.Item) keys.NodeID {
 	case gossip.KindRevocation:
 		return r.applyRevocation(it)
 	case gossip.KindGrant:
-		r.applyGrant(it)
+		r.applyGrant(it, r.authority)
 		return keys.NodeID{}
 	case gossip.KindReceipt:
 		r.applyReceipt(it)
@@ -172,7 +170,7 @@ func (r *Roster) applyCertificate(it *gossip.Item) {
 // same *Member.
 func (r *Roster) refresh(id keys.NodeID) {
 	c := r.certificates[id]
-	if c == nil || r.Gone(id) || r.barred.certificate(c) || !r.signed(c) {
+	if c == nil || r.Gone(id) || r.barred.certificate(c) || !r.outlives(c) {
 		delete(r.members, id)
 		return
 	}
@@ -182,8 +180,8 @@ func (r *Roster) refresh(id keys.NodeID) {
 	}
 }
 
-// signed reports whether a certificate that was verified once still has a signer, or outlives it.
-func (r *Roster) signed(c *keys.Certificate) bool {
+// outlives reports whether a certificate that was verified once still has a signer, or was kept.
+func (r *Roster) outlives(c *keys.Certificate) bool {
 	if _, ok := r.authority.Signer(c.Issuer); ok {
 		return true
 	}

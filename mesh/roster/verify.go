@@ -20,7 +20,7 @@ func unknown(why string) error { return fmt.Errorf("roster: %s: %w", why, gossip
 func (r *Roster) Verify(it *gossip.Item) error {
 	switch it.Kind {
 	case gossip.KindLog:
-		return r.verifyLog(it)
+		return verifyLog(r.authority, it)
 	case gossip.KindCertificate:
 		return r.verifyCertificate(it)
 	case gossip.KindRecord:
@@ -60,8 +60,8 @@ func judged(err error, about bool) error {
 	return nil
 }
 
-func (r *Roster) verifyLog(it *gossip.Item) error {
-	have := uint64(len(r.authority.Entries))
+func verifyLog(a *keys.Authority, it *gossip.Item) error {
+	have := uint64(len(a.Entries))
 	switch {
 	case it.Subject != sha256.Sum256(it.Body):
 		return errLie
@@ -70,7 +70,7 @@ func (r *Roster) verifyLog(it *gossip.Item) error {
 	case it.Seq < have:
 		return unknown("another log entry stands at this place")
 	}
-	_, err := r.authority.Append(it.Body)
+	_, err := a.Append(it.Body)
 	if errors.Is(err, keys.ErrChain) || errors.Is(err, keys.ErrEntryVersion) {
 		return fmt.Errorf("%w: %w", err, gossip.ErrUnknown)
 	}
@@ -91,14 +91,14 @@ func (r *Roster) verifyCertificate(it *gossip.Item) error {
 	if r.certificates[c.Node] != nil || r.Gone(c.Node) || r.barred.certificate(c) {
 		now = within(c, now)
 	}
-	return r.authentic(c, now)
+	return authentic(r.authority, c, now)
 }
 
 // authentic judges a certificate at a time. The error wraps gossip.ErrUnknown where a later log, or a better clock, may
 // judge otherwise.
-func (r *Roster) authentic(c *keys.Certificate, now time.Time) error {
-	err := r.authority.Verify(c, now)
-	_, known := r.authority.Signer(c.Issuer)
+func authentic(a *keys.Authority, c *keys.Certificate, now time.Time) error {
+	err := a.Verify(c, now)
+	_, known := a.Signer(c.Issuer)
 	switch {
 	case err == nil:
 		return nil
@@ -124,7 +124,7 @@ func (r *Roster) Trust(c *keys.Certificate) error {
 	if known != nil && !r.authority.Policy.StrictExpiry {
 		now = within(c, now)
 	}
-	return r.authentic(c, now)
+	return authentic(r.authority, c, now)
 }
 
 // within moves a time into the certificate's validity.
