@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -20,6 +21,9 @@ const dialFor = 12 * time.Second
 
 // linkConfig joins the links to this node.
 func (n *Node) linkConfig() link.Config {
+	_, _ = rand.Read(n.run[:]) // it never fails
+	now := time.Now()
+	n.since.Store(&now)
 	h := linked{n}
 	return link.Config{
 		Conn: n.nat.PacketConn(), Handler: h, Log: n.log,
@@ -61,7 +65,7 @@ func (h linked) verify(der []byte) (keys.NodeID, error) {
 }
 
 func (h linked) hello() []byte {
-	return neighbours.Hello{Run: *h.run.Load(), Release: h.cfg.Version}.Encode(h.clock.Now())
+	return neighbours.Hello{Run: h.run, Age: time.Since(*h.since.Load()), Release: h.cfg.Version}.Encode(h.clock.Now())
 }
 
 // Up implements link.Handler.
@@ -83,15 +87,12 @@ func (h linked) Up(l *link.Link, body []byte) error {
 // linkUp takes a new link, or refuses it.
 func (m *membership) linkUp(l *link.Link, hello neighbours.Hello) error {
 	peer := l.Peer()
-	restarted, err := m.near.Add(l, hello)
-	if err != nil {
+	if _, err := m.near.Add(l, hello); err != nil {
 		return err
 	}
-	if restarted {
-		// It has forgotten the session: without this the tunnel would take WireGuard's 15 s to notice.
-		if err := m.tunnels.Renew(peer); err != nil {
-			m.log.Warn("tunnel not renewed", "peer", peer, "err", err)
-		}
+	// It may have forgotten the session: without this the tunnel would take WireGuard's 15 s to notice.
+	if err := m.tunnels.Renew(peer, hello.Age, false); err != nil {
+		m.log.Warn("tunnel not renewed", "peer", peer, "err", err)
 	}
 	delete(m.dials, peer)
 	m.nat.SetLinked(peer, true)
@@ -179,7 +180,10 @@ func (n *Node) noticed(ev nat.Event) {
 	case nat.Called:
 		// The answer to the call goes out when we return: the tunnel must stand by then.
 		n.want(e.Peer)
-		if err := n.afresh(e); err != nil {
+		if e.Age == 0 {
+			return
+		}
+		if err := n.tunnels.Renew(e.Peer, e.Age, e.ClockBack); err != nil {
 			n.log.Debug("tunnel not renewed", "peer", e.Peer, "err", err)
 		}
 	case nat.PathChanged:
@@ -195,17 +199,6 @@ func (n *Node) noticed(ev nat.Event) {
 			}
 		})
 	}
-}
-
-// afresh makes the tunnel to a member that calls as new as that member says it must be.
-func (n *Node) afresh(e nat.Called) error {
-	switch {
-	case e.ClockBack:
-		return n.tunnels.Reset(e.Peer)
-	case e.Restarted:
-		return n.tunnels.Renew(e.Peer)
-	}
-	return nil
 }
 
 // pathChanged dials where a link was wanted and a path has come up.

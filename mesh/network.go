@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"crypto/rand"
 	"net/netip"
 	"time"
 
@@ -38,13 +37,12 @@ func (m *membership) connect() error {
 		return tunError(err, m.ifname)
 	}
 	m.iface = iface
-	var run [8]byte
-	_, _ = rand.Read(run[:]) // it never fails
-	m.run.Store(&run)
+	now := time.Now()
+	m.since.Store(&now)
 	if err := m.engine.SetKey(m.WG); err != nil {
 		return err
 	}
-	m.nat.SetSelf(nat.Self{Network: network, ID: m.id(), Key: m.WG, Overlay: prefixes})
+	m.nat.SetSelf(nat.Self{Network: network, ID: m.id(), Key: m.WG, Overlay: prefixes, ClockBack: now.Before(m.Own.NotBefore)})
 	m.tellPeers()
 	m.speak()
 	m.log.Info("connected", "network", m.authority().Name, "iface", m.ifname, "node", m.id())

@@ -52,7 +52,8 @@ type parts struct {
 	engine  tun.Engine
 	tunnels *tunnels.Set
 	links   *link.Transport
-	run     atomic.Pointer[[8]byte] // random, new whenever this host has forgotten its tunnels
+	run     [8]byte                   // of the agent: random, new at each start
+	since   atomic.Pointer[time.Time] // when it last began without tunnels
 }
 
 // settings are what the command line, the config file and the folder say; the loop's, once it runs.

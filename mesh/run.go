@@ -123,7 +123,6 @@ func (n *Node) open(ctx context.Context, socket string) (err error) {
 		n.nat.SetTunnel(id, ready)
 		n.dev.SetReady(id, ready)
 	})
-	n.run.Store(new([8]byte))
 	n.links = link.New(n.linkConfig())
 	return n.work(ctx, listener)
 }

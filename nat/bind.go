@@ -289,7 +289,7 @@ func (r *receiver) receive(bufs [][]byte, sizes []int, eps []conn.Endpoint) (int
 		src.rx.Store(stamp)
 		if peer := src.peer.Load(); peer != nil {
 			peer.received(b, src)
-			if r.bind.knocks(peer, b, src) {
+			if !r.bind.admits(peer, b, src, now, stamp) {
 				sizes[i] = 0
 				continue
 			}

@@ -2,6 +2,7 @@ package nat
 
 import (
 	"net"
+	"time"
 
 	"golang.zx2c4.com/wireguard/conn"
 
@@ -17,11 +18,40 @@ const maxKnocks = 64
 // the initiation that it would have dropped before.
 func (s *Stack) SetTunnel(id keys.NodeID, open bool) { s.bind.peers.ensure(id).tunnel.Store(open) }
 
-// knocks reports whether b, which came from src, is to wait until the device has its sender as a peer. It is then kept.
-func (b *Bind) knocks(p *Peer, data []byte, src *Source) bool {
-	if data[0] != demux.TypeInitiation || p.tunnel.Load() || len(data) > maxPacket {
+// crossFor is how long an own initiation counts that is not answered.
+const crossFor = 3 * time.Second
+
+// justNow is how long the device may take to answer an initiation.
+const justNow = 50 * time.Millisecond
+
+// answering reports whether the device is about to answer an initiation of p.
+func (p *Peer) answering(stamp int64) bool {
+	theirs := p.theirs.Load()
+	return theirs != 0 && stamp-theirs < int64(justNow)
+}
+
+// admits reports whether the device shall have data, which came from src, p's, at now. It is not to have an initiation
+// while one of ours is on its way, as where each end takes the other's, both answer, neither takes the answer, and for
+// 5 s none tries again: that of the lower id counts. And one that knocks must wait.
+func (b *Bind) admits(p *Peer, data []byte, src *Source, now time.Time, stamp int64) bool {
+	if data[0] != demux.TypeInitiation {
+		return true
+	}
+	first := p.first.Load()
+	if p.leads.Load() && first != nil && !first.answered.Load() && now.Sub(first.at) < crossFor && p.chosen.Load() != nil {
+		b.counts.add(droppedCross)
 		return false
 	}
+	if p.tunnel.Load() {
+		p.theirs.Store(stamp)
+		return true
+	}
+	b.knock(p, data, src)
+	return false
+}
+
+// knock keeps an initiation until the device has its sender as a peer.
+func (b *Bind) knock(p *Peer, data []byte, src *Source) {
 	k, ok := b.packets.Get().(*packet)
 	if !ok {
 		k = new(packet)
@@ -32,7 +62,6 @@ func (b *Bind) knocks(p *Peer, data []byte, src *Source) bool {
 		b.packets.Put(old)
 	}
 	p.raise(signKnock)
-	return true
 }
 
 // knocked wakes the tunnel to m and hands the device what m sent.
@@ -47,6 +76,7 @@ func (l *loop) knocked(p *Peer) {
 		l.bind.packets.Put(k)
 		return
 	}
+	p.theirs.Store(l.bind.clock.nanos())
 	select {
 	case l.bind.held <- k:
 	default:

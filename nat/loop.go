@@ -39,6 +39,7 @@ type loop struct {
 		funcs []func()
 	}
 	self    *Self
+	since   time.Time // when self was set: older sessions are forgotten
 	members map[keys.NodeID]*member
 	alarms  alarm.Clock
 	poll    *alarm.Alarm
@@ -226,7 +227,7 @@ func (l *loop) resend(m *member, now time.Time) bool {
 	if first == nil || first.answered.Load() || now.Sub(first.at) > resendFor {
 		return false
 	}
-	if by := m.peer.chosen.Load(); by != nil {
+	if by := m.peer.chosen.Load(); by != nil && !m.peer.answering(l.bind.clock.stamp(now)) {
 		l.bind.writeOne(by.path.Local, by.path.Remote, first.msg)
 		l.bind.counts.add(resentInitiation)
 	}

@@ -24,7 +24,6 @@ type member struct {
 	tx, rx int64     // stamps last reported to the core
 	quiet  time.Time // of the last traffic
 	called uint64    // session of the last CALL from it
-	acked  bool      // it answered a CALL since this Stack started
 }
 
 // share makes the keys of the pair, once, and reports whether there are any.
@@ -45,7 +44,7 @@ func (l *loop) sleep(m *member) {
 	for _, a := range []*alarm.Alarm{m.tick, m.again, m.sample, m.warm} {
 		l.alarms.Clear(a)
 	}
-	m.core, m.pair, m.acked = nil, nil, false
+	m.core, m.pair = nil, nil
 	m.peer.active.Store(false)
 	m.peer.chosen.Store(nil)
 	m.peer.back.Store(nil)
@@ -56,6 +55,7 @@ func (l *loop) setSelf(self *Self) {
 	same := self != nil && l.self != nil && self.Network == l.self.Network && self.ID == l.self.ID && self.Key == l.self.Key
 	l.self = self
 	if !same {
+		l.since = l.cfg.Now()
 		for _, m := range l.members {
 			l.sleep(m)
 		}
@@ -81,6 +81,7 @@ func (l *loop) setPeer(info *PeerInfo, peer *Peer) {
 	}
 	old := m.info
 	m.info = info
+	peer.leads.Store(l.self != nil && l.self.ID.Compare(info.ID) < 0)
 	if old != nil && old.Key != info.Key {
 		l.sleep(m)
 	}
@@ -150,12 +151,7 @@ func (l *loop) signal(m *member, act path.SendSignal) {
 	switch act.Signal {
 	case path.SignalCall:
 		msg.Kind, msg.Candidates = call.Call, l.view.Load().Candidates
-		if !m.acked {
-			msg.Flags |= call.Restarted
-		}
-		if l.self.ClockBack {
-			msg.Flags |= call.ClockBack
-		}
+		msg.ClockBack, msg.Age = l.self.ClockBack, l.cfg.Now().Sub(l.since)
 	case path.SignalAck:
 		msg.Kind, msg.Candidates = call.Ack, l.view.Load().Candidates
 	case path.SignalGo:
@@ -184,13 +180,10 @@ func (l *loop) signalled(from keys.NodeID, sealed []byte) {
 	case call.Call:
 		if m.called != msg.Session {
 			m.called = msg.Session
-			l.cfg.Notify(Called{
-				Peer: from, Restarted: msg.Flags&call.Restarted != 0, ClockBack: msg.Flags&call.ClockBack != 0,
-			})
+			l.cfg.Notify(Called{Peer: from, ClockBack: msg.ClockBack, Age: msg.Age})
 		}
 		l.step(m, path.Call{Session: msg.Session, Candidates: l.usable(msg.Candidates)})
 	case call.Ack:
-		m.acked = true
 		l.step(m, path.Ack{Session: msg.Session, Candidates: l.usable(msg.Candidates)})
 	case call.Go:
 		l.step(m, path.Go{Session: msg.Session})

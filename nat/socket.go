@@ -98,6 +98,7 @@ const (
 	droppedQUICFull
 	droppedSignal
 	droppedKnock
+	droppedCross
 	droppedNoPath
 	droppedFamily
 	droppedSend
@@ -115,27 +116,28 @@ func (c *counts) add(i counter) { c[i].Add(1) }
 // all returns the counters by name.
 func (c *counts) all() map[string]uint64 {
 	names := [counters]string{
-		droppedUnknown:   "rx_unknown",         // no class
-		droppedRelay:     "rx_relay",           // a relay frame
-		droppedLong:      "rx_long",            // a control packet beyond 1500 bytes
-		droppedSTUN:      "stun_malformed",     //
-		droppedSTUNFull:  "stun_full",          // the loop is behind
-		droppedFlood:     "stun_flood",         // its sender sent too many bad ones
-		droppedForged:    "stun_forged",        // integrity
-		droppedReplay:    "stun_replayed",      // transaction id seen before
-		droppedUnasked:   "stun_unasked",       // of nobody known, or an answer to nothing
-		droppedChecks:    "stun_too_many",      // own checks without an answer
-		droppedStranger:  "quic_stranger",      // its source never passed a check
-		droppedStale:     "quic_stale",         // long header, and the last check is too old
-		droppedQUICFull:  "quic_full",          // nobody reads
-		droppedSignal:    "signal_forged",      // not sealed by that member
-		droppedKnock:     "knocks_refused",     // an initiation of somebody who cannot have a tunnel, or too many
-		droppedNoPath:    "tx_no_path",         //
-		droppedFamily:    "tx_no_family",       // no socket carries IPv4, or IPv6
-		droppedSend:      "tx_refused",         // by the kernel
-		droppedClosed:    "tx_closed",          //
-		failedReceive:    "rx_failed",          //
-		resentInitiation: "initiations_resent", //
+		droppedUnknown:   "rx_unknown",          // no class
+		droppedRelay:     "rx_relay",            // a relay frame
+		droppedLong:      "rx_long",             // a control packet beyond 1500 bytes
+		droppedSTUN:      "stun_malformed",      //
+		droppedSTUNFull:  "stun_full",           // the loop is behind
+		droppedFlood:     "stun_flood",          // its sender sent too many bad ones
+		droppedForged:    "stun_forged",         // integrity
+		droppedReplay:    "stun_replayed",       // transaction id seen before
+		droppedUnasked:   "stun_unasked",        // of nobody known, or an answer to nothing
+		droppedChecks:    "stun_too_many",       // own checks without an answer
+		droppedStranger:  "quic_stranger",       // its source never passed a check
+		droppedStale:     "quic_stale",          // long header, and the last check is too old
+		droppedQUICFull:  "quic_full",           // nobody reads
+		droppedSignal:    "signal_forged",       // not sealed by that member
+		droppedKnock:     "knocks_refused",      // an initiation of somebody who cannot have a tunnel, or too many
+		droppedCross:     "initiations_crossed", // theirs, as ours is on its way
+		droppedNoPath:    "tx_no_path",          //
+		droppedFamily:    "tx_no_family",        // no socket carries IPv4, or IPv6
+		droppedSend:      "tx_refused",          // by the kernel
+		droppedClosed:    "tx_closed",           //
+		failedReceive:    "rx_failed",           //
+		resentInitiation: "initiations_resent",  //
 	}
 	all := make(map[string]uint64, counters)
 	for i, name := range names {

@@ -140,6 +140,8 @@ type Peer struct {
 	active atomic.Bool // the loop samples tx and rx
 	info   atomic.Pointer[PeerInfo]
 	status atomic.Pointer[path.Snapshot]
+	theirs atomic.Int64           // when the device last got an initiation from it
+	leads  atomic.Bool            // of two initiations at the same time ours counts
 	tunnel atomic.Bool            // the device has it as a peer
 	knock  atomic.Pointer[packet] // newest initiation that came before that
 
@@ -163,6 +165,14 @@ func (p *Peer) route(src *Source, bufs [][]byte, now time.Time, stamp int64) *So
 	case demux.TypeInitiation:
 		p.first.Store(&initiation{at: now, msg: append([]byte(nil), bufs[0]...)})
 		p.raise(signInitiation)
+		if p.answering(stamp) {
+			return nil // if it answers, ours is void; if not, ours leaves as a resend
+		}
+	case demux.TypeResponse:
+		// The device has forgotten its own handshake for that of the peer.
+		if first := p.first.Load(); first != nil {
+			first.answered.Store(true)
+		}
 	case demux.TypeTransport:
 		if len(bufs) > 1 || len(bufs[0]) > demux.SizeTransport {
 			p.tx.Store(stamp)

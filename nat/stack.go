@@ -60,8 +60,8 @@ type PathChanged struct{ Peer keys.NodeID }
 // when Notify returns, as only then the answer goes out.
 type Called struct {
 	Peer      keys.NodeID
-	Restarted bool // it holds no session from before
-	ClockBack bool // its clock went backwards: remove and add the peer, to forget its last handshake
+	ClockBack bool          // its clock went backwards: remove and add the peer, to forget its last handshake
+	Age       time.Duration // it has forgotten sessions that are older; 0: it does not say
 }
 
 func (CandidatesChanged) event() {}

@@ -79,9 +79,9 @@ func newHost(t *testing.T, n byte, cfg Config) *host {
 		}
 	})
 	t.Cleanup(func() {
-		h.dev.Close()
 		cancel()
 		wg.Wait()
+		h.dev.Close()
 	})
 	return h
 }
@@ -228,11 +228,11 @@ func testTunnel(t *testing.T, a, b *host) {
 	}
 }
 
-// called reports whether o called h as one that holds no session.
+// called reports whether o called h as one that holds no old session.
 func (h *host) called(o *host) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return slices.ContainsFunc(h.events, func(ev Event) bool { c, ok := ev.(Called); return ok && c.Peer == o.info.ID && c.Restarted })
+	return slices.ContainsFunc(h.events, func(ev Event) bool { c, ok := ev.(Called); return ok && c.Peer == o.info.ID && c.Age > 0 })
 }
 
 // Where no signal passes, the initiation itself wakes the tunnel at the other end, and is not lost.
@@ -249,6 +249,33 @@ func TestKnock(t *testing.T) {
 		}
 		if got := a.stack.Stats()["initiations_resent"]; got > 1 {
 			t.Errorf("%d initiations resent, want at most that for the new path", got)
+		}
+	})
+}
+
+// Two initiations that cross must not cost the 5 s until the next ones.
+func TestCrossing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := onLAN(t, newLAN(), 1, 2)
+		a, b := hosts[0], hosts[1]
+		a.knows(b)
+		b.knows(a)
+		a.stack.Connect(b.info.ID)
+		b.stack.Connect(a.info.ID)
+		usable := func() bool {
+			return a.stack.PeerStatus(b.info.ID).Usable && b.stack.PeerStatus(a.info.ID).Usable
+		}
+		a.until("usable", usable)
+		a.wants(b)
+		b.wants(a)
+		a.tun.Outbound <- tuntest.Ping(b.overlay, a.overlay)
+		b.tun.Outbound <- tuntest.Ping(a.overlay, b.overlay)
+		for _, h := range hosts {
+			select {
+			case <-h.tun.Inbound:
+			case <-time.After(time.Second):
+				t.Errorf("%s got nothing", h.info.Name)
+			}
 		}
 	})
 }

@@ -274,6 +274,9 @@ func footprint(host *netlab.Host) ([]string, error) {
 			return nil, fmt.Errorf("routes of %s: %w", host.Name(), err)
 		}
 		for _, r := range routes {
+			if r.Table == unix.RT_TABLE_LOCAL {
+				continue // the kernel's own, of addresses that may still be tentative
+			}
 			all = append(all, fmt.Sprintf("route %v dev %q table %d type %d", r.Dst, names[r.LinkIndex], r.Table, r.Type))
 		}
 		rules, err := h.RuleList(family)

@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"warren/keys/canon"
+	"warren/nat/call"
 )
 
 // Hello is what an agent says first on a link.
 type Hello struct {
-	Run     [8]byte       // of the agent: random, new whenever it has forgotten its tunnels
+	Run     [8]byte       // of the agent: random, new at each start
+	Age     time.Duration // how long its tunnels can be old, in milliseconds
 	Skew    time.Duration // how far its clock is ahead of ours, in seconds
 	Release string
 }
@@ -22,7 +24,8 @@ type wireHello struct {
 	Run     []byte `cbor:"2,keyasint"`           // 8 bytes
 	Unix    int64  `cbor:"3,keyasint"`           // wall time in milliseconds
 	Release string `cbor:"4,keyasint"`           // printable ASCII, at most 64 bytes
-	Extra   []byte `cbor:"5,keyasint,omitempty"` // room for later versions
+	Age     uint64 `cbor:"5,keyasint"`           // milliseconds
+	Extra   []byte `cbor:"6,keyasint,omitempty"` // room for later versions
 }
 
 const (
@@ -33,7 +36,7 @@ const (
 
 // Encode returns the body of our hello; Skew is not in it.
 func (h Hello) Encode(now time.Time) []byte {
-	b, err := canon.Marshal(wireHello{Version: helloVersion, Run: h.Run[:], Unix: now.UnixMilli(), Release: h.Release})
+	b, err := canon.Marshal(wireHello{Version: helloVersion, Run: h.Run[:], Unix: now.UnixMilli(), Release: h.Release, Age: uint64(h.Age.Milliseconds())})
 	if err != nil {
 		panic("neighbours: a hello of ours cannot be encoded: " + err.Error())
 	}
@@ -50,7 +53,7 @@ func ParseHello(b []byte, now time.Time) (Hello, error) {
 		return Hello{}, fmt.Errorf("neighbours: reading a hello: version %d, run of %d bytes, release %.70q", w.Version, len(w.Run), w.Release)
 	}
 	skew := time.UnixMilli(w.Unix).Sub(now.Round(0)).Round(time.Second)
-	return Hello{Run: [8]byte(w.Run), Skew: skew, Release: w.Release}, nil
+	return Hello{Run: [8]byte(w.Run), Age: call.Duration(w.Age), Skew: skew, Release: w.Release}, nil
 }
 
 func printable(release string) bool {

@@ -16,6 +16,9 @@ import (
 // idle is how long a tunnel stays without traffic.
 const idle = 5 * time.Minute
 
+// margin is by how much a session must be too old: what a member says of its age took some time to come here.
+const margin = 20 * time.Millisecond
+
 // Set is the wanted set. It is used from several goroutines, never from the data path.
 type Set struct {
 	mu     sync.Mutex
@@ -37,7 +40,8 @@ type Tunnel struct {
 	active time.Time // when the counters last moved, or it was wanted
 }
 
-// Allow says who may be wanted. Tunnels to all others are torn down, as are those whose keys or addresses changed.
+// Allow says who may be wanted. Tunnels to all others are torn down, as are those whose keys or addresses changed. The map
+// is kept: the caller must not change it.
 func (t *Set) Allow(known map[keys.NodeID]tun.Peer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -69,27 +73,31 @@ func (t *Set) Want(id keys.NodeID, now time.Time) error {
 	return nil
 }
 
-// Renew starts a new session with a member that has forgotten the old one.
-func (t *Set) Renew(id keys.NodeID) error {
+// Renew is told by a member that it has forgotten all sessions older than age. If ours is, it starts a new one; where the
+// member's clock went back, that begins with forgetting when the last handshake was.
+func (t *Set) Renew(id keys.NodeID, age time.Duration, clockBack bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.open[id] == nil {
 		return nil
 	}
-	return t.engine.Renew(t.known[id].Key)
-}
-
-// Reset forgets all about a member's sessions, the time of its last handshake included: its clock went back.
-func (t *Set) Reset(id keys.NodeID) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.open[id] == nil {
-		return nil
-	}
-	if err := t.engine.RemovePeer(t.known[id].Key); err != nil {
+	peer := t.known[id]
+	stats, err := t.engine.Stats()
+	if err != nil {
 		return err
 	}
-	return t.engine.SetPeer(t.known[id])
+	// One that has never been is under way: it must not be disturbed.
+	last := stats[peer.Key].LastHandshake
+	if last.IsZero() || time.Since(last) <= age+margin {
+		return nil
+	}
+	if !clockBack {
+		return t.engine.Renew(peer.Key)
+	}
+	if err := t.engine.RemovePeer(peer.Key); err != nil {
+		return err
+	}
+	return t.engine.SetPeer(peer)
 }
 
 func (t *Set) dropLocked(id keys.NodeID) {

@@ -2,7 +2,7 @@
 // the bytes and their sealing; when to send which is the business of nat/path, and how they travel (through a
 // neighbour, or on a link between the two) is that of the engine, which cannot read them.
 //
-// A body is deterministic CBOR, {1: kind, 2: session, 3: [[kind, address, port]...], 4: flags}, sealed by
+// A body is deterministic CBOR, {1: kind, 2: session, 3: [[kind, address, port]...], 4: clock back, 5: age}, sealed by
 // XChaCha20-Poly1305 with the "seal" key of the pair and the ids of sender and receiver as associated data:
 //
 //	nonce 24 | ciphertext | tag 16
@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
@@ -40,28 +41,21 @@ const (
 	Go   Kind = 3 // fire now
 )
 
-// Flags say what else the other side should know.
-type Flags uint8
-
-// The flags.
-const (
-	Restarted Flags = 1 << iota // the sender holds no session from before
-	ClockBack                   // the clock of the sender went backwards: forget its last handshake timestamp
-)
-
 // Message is one CALL, ACK or GO.
 type Message struct {
 	Kind       Kind
 	Session    uint64
 	Candidates []keys.Candidate
-	Flags      Flags
+	ClockBack  bool          // the clock of the sender went backwards: forget its last handshake timestamp
+	Age        time.Duration // how old sessions with the sender can be, in milliseconds: it has forgotten older ones
 }
 
 type body struct {
 	Kind       Kind        `cbor:"1,keyasint"`
 	Session    uint64      `cbor:"2,keyasint"`
 	Candidates []candidate `cbor:"3,keyasint"`
-	Flags      Flags       `cbor:"4,keyasint"`
+	ClockBack  bool        `cbor:"4,keyasint"`
+	Age        uint64      `cbor:"5,keyasint"` // milliseconds
 }
 
 type candidate struct {
@@ -73,7 +67,7 @@ type candidate struct {
 
 // Marshal returns the bytes of m before sealing. More than MaxCandidates are cut.
 func (m Message) Marshal() ([]byte, error) {
-	b := body{Kind: m.Kind, Session: m.Session, Flags: m.Flags}
+	b := body{Kind: m.Kind, Session: m.Session, ClockBack: m.ClockBack, Age: uint64(max(0, m.Age.Milliseconds()))}
 	for _, c := range m.Candidates[:min(len(m.Candidates), MaxCandidates)] {
 		b.Candidates = append(b.Candidates, candidate{Kind: c.Kind, Addr: c.Addr.Addr().AsSlice(), Port: c.Addr.Port()})
 	}
@@ -89,7 +83,7 @@ func Parse(p []byte) (Message, error) {
 	if b.Kind < Call || b.Kind > Go || len(b.Candidates) > MaxCandidates {
 		return Message{}, fmt.Errorf("call: kind %d with %d candidates: %w", b.Kind, len(b.Candidates), ErrSealed)
 	}
-	m := Message{Kind: b.Kind, Session: b.Session, Flags: b.Flags}
+	m := Message{Kind: b.Kind, Session: b.Session, ClockBack: b.ClockBack, Age: Duration(b.Age)}
 	for _, c := range b.Candidates {
 		addr, ok := netip.AddrFromSlice(c.Addr)
 		if !ok || addr.Is4In6() {
@@ -131,6 +125,12 @@ func Open(sealed []byte, key [32]byte, from, to keys.NodeID) (Message, error) {
 		return Message{}, fmt.Errorf("call: opening: %w", ErrSealed)
 	}
 	return Parse(plain)
+}
+
+// Duration is ms milliseconds, at most a century, whatever somebody wrote.
+func Duration(ms uint64) time.Duration {
+	const century = 100 * 365 * 24 * time.Hour
+	return time.Duration(min(ms, uint64(century/time.Millisecond))) * time.Millisecond
 }
 
 func ends(from, to keys.NodeID) []byte { return append(from[:len(from):len(from)], to[:]...) }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -15,7 +16,7 @@ var (
 	alice = keys.NodeID{1}
 	bob   = keys.NodeID{2}
 	full  = func() Message {
-		m := Message{Kind: Ack, Session: 1<<64 - 1, Flags: Restarted | ClockBack}
+		m := Message{Kind: Ack, Session: 1<<64 - 1, ClockBack: true, Age: 1234567890 * time.Millisecond}
 		for i := range MaxCandidates {
 			m.Candidates = append(m.Candidates, keys.Candidate{Kind: 2, Addr: netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x20, 15: byte(i)}), 65535)})
 		}
