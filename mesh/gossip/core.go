@@ -5,54 +5,65 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"warren/keys"
 )
 
 // Core is the gossip of one member. It is not safe for concurrent use.
+//
+// Its parts are: the store, what is known; the topology, with whom to be linked; spread, which passes on what is new;
+// and the comparison, which finds what spread missed.
 type Core struct {
-	cfg   Config
-	codec codec
-	rand  *rand.Rand
-	store store
-	stats Stats
-
+	turn
+	store    store
 	topology topology
-	wants    map[shortKey]want // what was asked of whom
-	delayed  []delayed         // own items whose push waits for the rate, sorted by key
-	recent   recent
-
-	now    time.Time // of this Step
-	acts   []Action  // of this Step
-	wake   time.Time // the last Wake, zero when it has passed
-	retime bool      // a deadline may have come nearer
+	spread   spread
+	compare  comparison
+	wake     time.Time // the last Wake, zero when it has passed
 }
 
-// want is an item asked for.
-type want struct {
-	from  keys.NodeID
-	until time.Time
+// turn is what the parts of a Core share: how it behaves, and the Step under way.
+type turn struct {
+	cfg    Config
+	codec  codec
+	rand   *rand.Rand
+	stats  Stats
+	start  time.Time // of the first Step
+	now    time.Time
+	acts   []Action
+	retime bool // a deadline may have come nearer
 }
 
-// delayed is an own item whose push is due later.
-type delayed struct {
-	key Key
-	at  time.Time
+// do appends an action.
+func (t *turn) do(a Action) { t.acts = append(t.acts, a) }
+
+// jitter returns d, 15 % more or less.
+func (t *turn) jitter(d time.Duration) time.Duration {
+	return d - d*15/100 + time.Duration(t.rand.Int64N(int64(d*30/100)+1))
 }
+
+// clock returns the time since the first Step, which no step of a wall clock changes.
+func (t *turn) clock() time.Duration { return t.now.Sub(t.start) }
+
+// budget is a rate limit, the generic cell rate algorithm (ITU-T I.371): the clock at which all that was taken is earned.
+type budget time.Duration
+
+// has reports whether what was taken in advance is at most burst.
+func (b budget) has(clock, burst time.Duration) bool { return time.Duration(b)-clock <= burst }
+
+func (b *budget) take(clock, cost time.Duration) { *b = budget(max(time.Duration(*b), clock) + cost) }
 
 // New makes a Core that knows the given items, as the disk remembered them; they are not verified again, and items
 // that are not Valid are left out. Send it Roster next.
 func New(cfg Config, items []*Item) *Core {
 	cfg = cfg.withDefaults()
-	c := &Core{
-		cfg:   cfg,
-		codec: newCodec(),
-		rand:  rand.New(rand.NewPCG(cfg.Seed, binary.BigEndian.Uint64(cfg.Self[:]))),
-		wants: map[shortKey]want{},
-	}
-	c.topology.peers = map[keys.NodeID]*peer{}
+	c := &Core{turn: turn{
+		cfg: cfg, codec: newCodec(), rand: rand.New(rand.NewPCG(cfg.Seed, binary.BigEndian.Uint64(cfg.Self[:]))),
+	}}
+	c.topology = topology{turn: &c.turn, table: table{peers: map[keys.NodeID]*peer{}}}
+	c.spread = spread{turn: &c.turn, store: &c.store, near: &c.topology.table}
+	c.compare = comparison{turn: &c.turn, store: &c.store, near: &c.topology.table}
 	for _, it := range items {
 		if !it.Valid() {
 			continue
@@ -69,25 +80,28 @@ func New(cfg Config, items []*Item) *Core {
 
 // Step takes one event and appends to acts what must be done. Time must not run backwards.
 func (c *Core) Step(now time.Time, ev Event, acts []Action) []Action {
+	if c.start.IsZero() {
+		c.start = now
+	}
 	c.now, c.acts = now, acts
 	if !c.wake.IsZero() && !now.Before(c.wake) {
 		c.wake, c.retime = time.Time{}, true
 	}
 	switch ev := ev.(type) {
 	case Roster:
-		c.setRoster(ev.Members)
+		c.topology.setRoster(ev.Members)
 	case LinkUp:
-		c.linkUp(ev.Peer)
+		c.topology.linkUp(ev.Peer)
 	case LinkDown:
-		c.linkDown(ev.Peer, ev.ByPeer)
+		c.topology.linkDown(ev.Peer, ev.ByPeer)
 	case DialFailed:
-		c.dialFailed(ev.Peer)
+		c.topology.dialFailed(ev.Peer)
 	case Received:
 		c.received(ev.Peer, ev.Body)
 	case Publish:
-		c.publish(ev.Item)
+		c.spread.publish(ev.Item)
 	case NetworkChanged:
-		c.networkChanged()
+		c.topology.networkChanged()
 	case Tick:
 	}
 	if c.retime {
@@ -102,45 +116,16 @@ func (c *Core) Step(now time.Time, ev Event, acts []Action) []Action {
 	return acts
 }
 
-// do appends an action.
-func (c *Core) do(a Action) { c.acts = append(c.acts, a) }
-
-// jitter returns d, 15 % more or less.
-func (c *Core) jitter(d time.Duration) time.Duration {
-	return d - d*15/100 + time.Duration(c.rand.Int64N(int64(d*30/100)+1))
-}
-
 // due does what the time has come for.
 func (c *Core) due() {
-	for _, l := range c.topology.links {
-		if !c.now.Before(l.nextDigest) {
-			c.compare(l)
-		}
-	}
-	for i := 0; i < len(c.delayed); {
-		if c.now.Before(c.delayed[i].at) {
-			i++
-			continue
-		}
-		k := c.delayed[i].key
-		c.delayed = slices.Delete(c.delayed, i, i+1)
-		if e := c.store.find(k.short()); e != nil {
-			e.charge(c.now, ownRecovery)
-			c.push([]*Item{e.item}, keys.NodeID{})
-		}
-	}
-	c.manage()
+	c.compare.due()
+	c.spread.due()
+	c.topology.due()
 }
 
 // next returns the time of the next deadline, zero if there is none.
 func (c *Core) next() time.Time {
-	next := c.nextDial()
-	for _, l := range c.topology.links {
-		next = sooner(next, l.nextDigest)
-	}
-	for i := range c.delayed {
-		next = sooner(next, c.delayed[i].at)
-	}
+	next := sooner(c.topology.at.next(), sooner(c.compare.next(), c.spread.next()))
 	if !next.IsZero() && !next.After(c.now) { // no busy loop, whatever is overdue
 		next = c.now.Add(time.Millisecond)
 	}
@@ -161,36 +146,48 @@ func (c *Core) received(from keys.NodeID, b []byte) {
 	if l == nil {
 		return // of a link that was hung up meanwhile
 	}
+	if !l.admit(c.clock(), len(b)) {
+		c.stats.Limited++
+		return
+	}
 	var sum [32]byte
-	if l.wanted == 0 && isPush(b) {
-		if sum = sha256.Sum256(b); c.recent.has(sum) {
+	if len(l.wants) == 0 && isPush(b) {
+		if sum = sha256.Sum256(b); c.spread.recent.has(sum) {
 			c.stats.Duplicates++
 			return
 		}
 	}
 	m, err := c.codec.decode(b)
-	if err != nil {
-		if errors.Is(err, errType) {
-			c.stats.Skipped++
-			return
-		}
+	switch {
+	case errors.Is(err, errType):
+		c.stats.Skipped++
+	case err != nil:
 		c.stats.Malformed++
-		c.blame(from, "malformed message")
-		return
+		c.topology.blame(from, "malformed message")
+	case m.kind == typePush:
+		c.receivedItems(l, m.items, sum)
+	case m.kind == typeRoot:
+		c.compare.receiveRoot(l, m.root)
+	case m.kind == typeBuckets:
+		c.compare.receiveBuckets(l, m.sums)
+	case m.kind == typeHave:
+		c.compare.receiveHave(l, m)
+	case m.kind == typeWant:
+		c.compare.receiveWant(l, m.wants)
 	}
-	switch m.kind {
-	case typePush:
-		if c.receivePush(l, m.items) && sum != ([32]byte{}) {
-			c.recent.add(sum)
-		}
-	case typeRoot:
-		c.receiveRoot(l, m.root)
-	case typeBuckets:
-		c.receiveBuckets(l, m.sums)
-	case typeHave:
-		c.receiveHave(l, m.listed, m.entries)
-	case typeWant:
-		c.receiveWant(l, m.wants)
+}
+
+// receivedItems takes in a push; sum is its hash if it was made.
+func (c *Core) receivedItems(l *link, items []*Item, sum [32]byte) {
+	switch got := c.spread.receive(l, items); {
+	case got.forged:
+		c.topology.blame(l.peer.id, "forged item")
+	case got.unknown:
+		c.compare.soon(l)
+	case got.complete:
+		c.compare.start(l) // until nothing is missing
+	case got.all && sum != [32]byte{}:
+		c.spread.recent.add(sum)
 	}
 }
 
@@ -218,7 +215,7 @@ func (c *Core) Len() int {
 func (c *Core) Links() []keys.NodeID {
 	ids := make([]keys.NodeID, len(c.topology.links))
 	for i, l := range c.topology.links {
-		ids[i] = l.peer
+		ids[i] = l.peer.id
 	}
 	return ids
 }
@@ -229,16 +226,21 @@ type Stats struct {
 	Duplicates uint64 // items that were known already
 	Unknown    uint64 // items that could not be judged
 	Forged     uint64 // items that did not verify
-	Limited    uint64 // items dropped by a rate limit or a full store
+	Limited    uint64 // items and messages dropped by a rate limit or a full store
 	Malformed  uint64 // messages that could not be read
 	Skipped    uint64 // messages of an unknown type
 	Rounds     uint64 // comparisons of stores that found a difference
 	Links      int    // now
+	Peers      int    // members of which something is known besides their items, now
+	Wants      int    // items asked for, now
 }
 
 // Stats returns the counters.
 func (c *Core) Stats() Stats {
 	s := c.stats
-	s.Links = len(c.topology.links)
+	s.Links, s.Peers = len(c.topology.links), len(c.topology.peers)
+	for _, l := range c.topology.links {
+		s.Wants += len(l.wants)
+	}
 	return s
 }

@@ -58,10 +58,13 @@ const (
 	banFor     = 5 * time.Minute // and not linked
 	graceLink  = 20 * time.Second
 	wantFor    = 5 * time.Second // an item asked for is not asked from another neighbour meanwhile
-	maxWants   = 8 << 10         // items asked for at one time
+	maxWants   = 2 << 10         // items asked for at one time, per link
 	roundSize  = 64              // buckets compared in one round
-	serveBurst = 4 << 20         // bytes of answers to want, per link
+	serveBurst = 4 << 20         // bytes of answers in a comparison, per peer
 	serveRate  = 512 << 10       // and per second
+	admitBurst = 8 << 20         // bytes of messages that are looked at, per peer
+	admitRate  = 1 << 20         // and per second
+	admitLeast = 256             // what a message counts at least
 )
 
 func (c Config) withDefaults() Config {

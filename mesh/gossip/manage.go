@@ -7,116 +7,102 @@ import (
 	"warren/keys"
 )
 
-// manage keeps the number of links where it should be.
-func (c *Core) manage() {
-	t := &c.topology
-	if reached(t.nextFill, c.now) {
-		t.nextFill = time.Time{}
-		if c.full() {
-			c.fillFull()
+// due keeps the number of links where it should be.
+func (t *topology) due() {
+	if reached(t.at.fill, t.now) {
+		t.at.fill = time.Time{}
+		if t.full {
+			t.fillFull()
 		} else {
-			c.fill()
+			t.fill()
 		}
 	}
-	if reached(t.nextPrune, c.now) {
-		t.nextPrune = time.Time{}
-		c.prune()
+	if reached(t.at.prune, t.now) {
+		t.at.prune = time.Time{}
+		t.prune()
 	}
-	if reached(t.nextProbe, c.now) {
-		t.nextProbe = c.now.Add(c.jitter(c.cfg.ProbeEvery))
-		c.probe()
+	if reached(t.at.probe, t.now) {
+		t.at.probe = t.now.Add(t.jitter(t.cfg.ProbeEvery))
+		t.probe()
 	}
-	if reached(t.nextShuffle, c.now) {
-		t.nextShuffle = c.now.Add(c.jitter(c.cfg.Shuffle))
-		c.shuffle()
+	if reached(t.at.shuffle, t.now) {
+		t.at.shuffle = t.now.Add(t.jitter(t.cfg.Shuffle))
+		// One neighbour gives way to a random other one, or after a partition all links would follow the old seam.
+		if low, _ := t.bounds(); !t.full && len(t.links) >= low {
+			t.hangupRandom(t.cfg.Shuffle / 2)
+			t.fillAt(t.now)
+		}
 	}
 }
 
 func reached(at, now time.Time) bool { return !at.IsZero() && !now.Before(at) }
 
-// nextDial returns when manage has something to do.
-func (c *Core) nextDial() time.Time {
-	t := &c.topology
-	return sooner(sooner(t.nextFill, t.nextPrune), sooner(t.nextProbe, t.nextShuffle))
-}
-
-// dialable reports whether a member may be dialled now.
-func (c *Core) dialable(id keys.NodeID) bool {
-	if id == c.cfg.Self || c.topology.link(id) != nil {
-		return false
-	}
-	p := c.topology.peers[id]
-	return p == nil || !p.dialing && !c.now.Before(p.retry)
-}
-
 // fillFull dials every member that is not linked.
-func (c *Core) fillFull() {
-	t := &c.topology
-	for _, m := range t.roster {
-		if c.dialable(m.ID) {
-			c.dial(t.peer(m.ID), false)
-		} else if p := t.peers[m.ID]; p != nil && !p.dialing && c.now.Before(p.retry) && t.link(m.ID) == nil {
-			c.fillAt(p.retry)
+func (t *topology) fillFull() {
+	for _, m := range t.members {
+		if t.dialable(m.ID, t.now) {
+			t.dial(t.peer(m.ID), false)
+		} else if p := t.peers[m.ID]; p != nil && !p.dialing && t.now.Before(p.retry) && t.link(m.ID) == nil {
+			t.fillAt(p.retry)
 		}
 	}
 }
 
 // fill dials lost neighbours, a public member if none is linked, and others while there are too few.
-func (c *Core) fill() {
-	t := &c.topology
+func (t *topology) fill() {
+	low, high := t.bounds()
 	t.lost = slices.DeleteFunc(t.lost, func(p *peer) bool {
 		switch {
 		case p.dialing:
-		case c.now.Before(p.retry):
-			c.fillAt(p.retry)
-		case len(t.links)+len(t.dialing) >= c.high():
+		case t.now.Before(p.retry):
+			t.fillAt(p.retry)
+		case len(t.links)+len(t.dialing) >= high:
 			return true
 		default:
-			c.dial(p, false)
+			t.dial(p, false)
 		}
 		return false
 	})
 	if len(t.publics) > 0 && !t.hasPublic(keys.NodeID{}) {
-		if p := c.pick(len(t.publics), func(i int) keys.NodeID { return t.roster[t.publics[i]].ID }); p != nil {
-			c.dial(p, false)
+		if p := t.pick(len(t.publics), func(i int) keys.NodeID { return t.members[t.publics[i]].ID }); p != nil {
+			t.dial(p, false)
 		} else {
 			t.failures++
-			c.fillAt(c.now.Add(c.patience(c.cfg.RetryMin)))
+			t.fillAt(t.now.Add(t.patience(t.cfg.RetryMin)))
 		}
 	}
-	if len(t.links)+len(t.dialing) >= c.low() {
+	if len(t.links)+len(t.dialing) >= low {
 		return
 	}
-	if p := c.pick(len(t.roster), func(i int) keys.NodeID { return t.roster[i].ID }); p != nil {
-		c.dial(p, false)
-		c.fillAt(c.now.Add(c.patience(c.cfg.RetryMin / 20)))
+	if p := t.pick(len(t.members), func(i int) keys.NodeID { return t.members[i].ID }); p != nil {
+		t.dial(p, false)
+		t.fillAt(t.now.Add(t.patience(t.cfg.RetryMin / 20)))
 		return
 	}
 	t.failures++
-	c.fillAt(c.now.Add(c.patience(c.cfg.RetryMin)))
+	t.fillAt(t.now.Add(t.patience(t.cfg.RetryMin)))
 }
 
 // pick returns a random member that may be dialled, or nil if a few tries find none.
-func (c *Core) pick(n int, at func(int) keys.NodeID) *peer {
+func (t *topology) pick(n int, at func(int) keys.NodeID) *peer {
 	for range 16 {
-		if id := at(c.rand.IntN(n)); c.dialable(id) {
-			return c.topology.peer(id)
+		if id := at(t.rand.IntN(n)); t.dialable(id, t.now) {
+			return t.peer(id)
 		}
 	}
 	return nil
 }
 
 // probe dials the stalest of a few random members, to find out whether the network fell apart.
-func (c *Core) probe() {
-	t := &c.topology
-	if c.full() {
+func (t *topology) probe() {
+	if t.full {
 		return
 	}
 	var stalest keys.NodeID
 	var since time.Time
 	for range 32 {
-		id := t.roster[c.rand.IntN(len(t.roster))].ID
-		if !c.dialable(id) {
+		id := t.members[t.rand.IntN(len(t.members))].ID
+		if !t.dialable(id, t.now) {
 			continue
 		}
 		var tried time.Time
@@ -128,56 +114,46 @@ func (c *Core) probe() {
 		}
 	}
 	if !stalest.IsZero() {
-		c.dial(t.peer(stalest), true)
+		t.dial(t.peer(stalest), true)
 	}
 }
 
 // prune ends probes that are over, links to strangers and, one at a time, links too many.
-func (c *Core) prune() {
-	t := &c.topology
+func (t *topology) prune() {
 	var drop []keys.NodeID
 	for _, l := range t.links {
-		_, member := t.member(l.peer)
+		_, member := t.member(l.peer.id)
 		switch ends := l.since.Add(graceLink); {
 		case member && !l.probe:
-		case c.now.Before(ends):
-			t.nextPrune = sooner(t.nextPrune, ends)
-		case !member || len(t.links)-len(drop) > c.cfg.Neighbours && !c.full():
-			drop = append(drop, l.peer)
+		case t.now.Before(ends):
+			t.at.prune = sooner(t.at.prune, ends)
+		case !member || len(t.links)-len(drop) > t.cfg.Neighbours && !t.full:
+			drop = append(drop, l.peer.id)
 		default:
 			l.probe = false
 		}
 	}
 	for _, id := range drop {
-		c.hangup(id)
+		t.hangup(id)
 	}
-	if over := len(t.links) - c.high(); over > 0 && !c.full() {
-		c.hangupRandom(graceLink)
-		t.nextPrune = c.now.Add(c.jitter(time.Second))
+	if _, high := t.bounds(); len(t.links) > high && !t.full {
+		t.hangupRandom(graceLink)
+		t.at.prune = t.now.Add(t.jitter(time.Second))
 	}
-	c.retime = true
-}
-
-// shuffle gives up one neighbour for a random other one, or after a partition all links would follow the old seam.
-func (c *Core) shuffle() {
-	if !c.full() && len(c.topology.links) >= c.low() {
-		c.hangupRandom(c.cfg.Shuffle / 2)
-		c.fillAt(c.now)
-	}
+	t.retime = true
 }
 
 // hangupRandom hangs up a random link of some age, but not the only one to a public member.
-func (c *Core) hangupRandom(age time.Duration) {
-	t := &c.topology
+func (t *topology) hangupRandom(age time.Duration) {
 	n := len(t.links)
-	for i, start := 0, c.rand.IntN(n); i < n; i++ {
+	for i, start := 0, t.rand.IntN(n); i < n; i++ {
 		l := t.links[(start+i)%n]
-		m, _ := t.member(l.peer)
-		if c.now.Sub(l.since) < age || m.Public && !t.hasPublic(l.peer) {
+		m, _ := t.member(l.peer.id)
+		if t.now.Sub(l.since) < age || m.Public && !t.hasPublic(l.peer.id) {
 			continue
 		}
-		c.topology.peer(l.peer).retry = c.now.Add(c.jitter(c.cfg.RetryMax))
-		c.hangup(l.peer)
+		t.peer(l.peer.id).retry = t.now.Add(t.jitter(t.cfg.RetryMax))
+		t.hangup(l.peer.id)
 		return
 	}
 }

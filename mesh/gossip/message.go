@@ -130,6 +130,21 @@ func (c codec) encode(m *message) []byte {
 	return b
 }
 
+// pushes encodes items as push messages.
+func (c codec) pushes(items []*Item) (bodies [][]byte) {
+	const head, each = 8, 56 // of the message, of an item beside its body; rounded up
+	start, size := 0, head
+	for i, it := range items {
+		n := each + len(it.Body)
+		if size+n > MaxMessage {
+			bodies = append(bodies, c.encode(&message{kind: typePush, items: items[start:i]}))
+			start, size = i, head
+		}
+		size += n
+	}
+	return append(bodies, c.encode(&message{kind: typePush, items: items[start:]}))
+}
+
 // decode reads a message and keeps no part of b. The error wraps errType for a type of the future, else errMalformed.
 func (c codec) decode(b []byte) (*message, error) {
 	if len(b) < 3 || len(b) > MaxMessage || b[0]>>5 != 4 || b[1] >= 24 {

@@ -2,9 +2,12 @@ package gossip
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
+	"time"
 )
 
 func item(k Kind, subject byte, seq uint64, body string) *Item {
@@ -94,22 +97,41 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzReceived feeds a core with messages: no panic, no answer beyond its bounds.
+// FuzzReceived feeds a core with messages, cut out of the input by their lengths: no panic, nothing forged stored, state
+// within its bounds, and answers that can be read.
 func FuzzReceived(f *testing.F) {
 	c := newCodec()
+	var all []byte
 	for _, m := range messages() {
-		f.Add(c.encode(m))
+		b := c.encode(m)
+		all = append(binary.BigEndian.AppendUint16(all, uint16(len(b))), b...)
+		f.Add(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b)
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Add(all, []byte{})
+	f.Fuzz(func(t *testing.T, a, b []byte) {
 		h := newHarness(t, Config{}, item(KindRecord, 7, 1, "old"), item(KindCertificate, 9, 1, "c"))
 		h.linked(id(1), id(2))
-		h.step(Received{id(1), b})
-		for _, a := range h.acts {
-			if s, ok := a.(Send); ok {
-				if _, err := c.decode(s.Body); err != nil {
-					t.Errorf("after %x sent %x: %v", b, s.Body, err)
+		for in := slices.Concat(a, b); len(in) > 2; {
+			n := min(int(binary.BigEndian.Uint16(in)), len(in)-2)
+			h.step(Received{id(1 + in[1]%2), in[2 : 2+n]})
+			in = in[2+n:]
+			for _, a := range h.acts {
+				switch a := a.(type) {
+				case Send:
+					if _, err := c.decode(a.Body); err != nil {
+						t.Errorf("sent %x: %v", a.Body, err)
+					}
+				case Stored:
+					if string(a.Item.Body) == "forged" || string(a.Item.Body) == "unknown" || !a.Item.Valid() {
+						t.Errorf("stored %+v", a.Item)
+					}
 				}
 			}
+			if st := h.core.Stats(); st.Wants > 2*maxWants || st.Peers > 3 || st.Links > 2 {
+				t.Errorf("state out of bounds: %+v", st)
+			}
+			h.now = h.now.Add(time.Second)
 		}
+		h.run(time.Minute)
 	})
 }

@@ -3,6 +3,7 @@ package gossip
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"warren/keys"
 )
@@ -14,37 +15,52 @@ const (
 	ownBurst    = rateBurst - 1
 )
 
+// spread passes on what is new.
+type spread struct {
+	*turn
+	store   *store
+	near    *table
+	delayed []delayed // own items whose push waits for the rate, sorted by key
+	recent  recent
+}
+
+// delayed is an own item whose push is due later.
+type delayed struct {
+	key Key
+	at  time.Time
+}
+
 // publish stores an own item and pushes it, at once or when its rate allows.
-func (c *Core) publish(it *Item) {
+func (s *spread) publish(it *Item) {
 	if it == nil || !it.Valid() {
 		return
 	}
-	e := c.store.find(it.short())
-	if e != nil && !it.Newer(e.item) || c.dead(it.Key) || e == nil && c.store.full(it.Kind) {
+	e := s.store.find(it.short())
+	if e != nil && !it.Newer(e.item) || s.dead(it.Key) || e == nil && s.store.full(it.Kind) {
 		return
 	}
-	e = c.keep(it)
-	i, waits := slices.BinarySearchFunc(c.delayed, it.Key, func(d delayed, k Key) int { return d.key.Compare(k) })
+	e = s.keep(it)
+	i, waits := slices.BinarySearchFunc(s.delayed, it.Key, func(d delayed, k Key) int { return d.key.Compare(k) })
 	switch {
 	case waits: // the push to come takes what is stored then
-	case e.conforms(c.now, ownBurst):
-		e.charge(c.now, ownRecovery)
-		c.push([]*Item{it}, keys.NodeID{})
+	case e.conforms(s.clock(), ownBurst):
+		e.charge(s.clock(), ownRecovery)
+		s.push([]*Item{it}, keys.NodeID{})
 	default:
-		at := c.now.Add(ownRecovery)
-		c.delayed = slices.Insert(c.delayed, i, delayed{it.Key, at})
-		c.retime = true
+		at := s.now.Add(ownRecovery)
+		s.delayed = slices.Insert(s.delayed, i, delayed{it.Key, at})
+		s.retime = true
 	}
 }
 
 // keep stores an item that was judged good.
-func (c *Core) keep(it *Item) *entry {
-	e := c.store.put(it)
-	c.stats.Stored++
-	c.do(Stored{it})
+func (s *spread) keep(it *Item) *entry {
+	e := s.store.put(it)
+	s.stats.Stored++
+	s.do(Stored{it})
 	if it.Kind == KindLeft {
-		if record := (Key{KindRecord, it.Subject}); c.store.remove(record) {
-			c.do(Removed{record})
+		if record := (Key{KindRecord, it.Subject}); s.store.remove(record) {
+			s.do(Removed{record})
 		}
 	}
 	return e
@@ -52,8 +68,8 @@ func (c *Core) keep(it *Item) *entry {
 
 // dead reports whether an item of that key is no longer wanted: a member that left has no record. Its certificate
 // stays, for those that have yet to judge its last word.
-func (c *Core) dead(k Key) bool {
-	return k.Kind == KindRecord && c.store.find(Key{KindLeft, k.Subject}.short()) != nil
+func (s *spread) dead(k Key) bool {
+	return k.Kind == KindRecord && s.store.find(Key{KindLeft, k.Subject}.short()) != nil
 }
 
 // recent remembers the last messages all of whose items are stored: each neighbour passes on the same bytes.
@@ -72,39 +88,49 @@ func (r *recent) add(sum [32]byte) {
 // isPush reports whether a message is a push, or none at all.
 func isPush(b []byte) bool { return len(b) > 1 && b[1] == typePush }
 
-// receivePush judges items from a neighbour, and passes on those that were new. It reports whether all are stored, in
-// this or a newer version.
-func (c *Core) receivePush(l *link, items []*Item) bool {
+// taken says what became of the items of a push.
+type taken struct {
+	all      bool // are stored, in this or a newer version
+	forged   bool // one is, and the rest was not looked at
+	unknown  bool // one could not be judged
+	complete bool // all that the link was asked for has come, and some of it was new
+}
+
+// receive judges items from a neighbour, and passes on those that were new.
+func (s *spread) receive(l *link, items []*Item) taken {
 	if len(items) > 1 {
 		slices.SortFunc(items, (*Item).compare)
 	}
+	got, answered := taken{all: true}, false
 	fresh := items[:0]
-	answered, all := false, true
 	for _, it := range items {
-		if w, ok := c.wants[it.short()]; ok && w.from == l.peer {
-			delete(c.wants, it.short())
-			l.wanted = max(l.wanted-1, 0)
+		if _, asked := l.wants[it.short()]; asked {
+			delete(l.wants, it.short())
 			answered = true
 		}
-		switch c.accept(l, it) {
+		switch s.accept(it) {
 		case stored:
-			fresh = append(fresh, c.store.find(it.short()).item)
+			fresh = append(fresh, s.store.find(it.short()).item)
+		case duplicate:
+		case unknown:
+			got.unknown, got.all = true, false
 		case dropped:
-			all = false
+			got.all = false
 		case forged:
-			return false
+			got.forged, got.all = true, false
+		}
+		if got.forged {
+			break
 		}
 	}
 	if len(fresh) > 0 && answered {
 		l.progress = true
-		c.announce(fresh, l.peer) // others may well have these
+		s.announce(fresh, l.peer.id) // others may well have these
 	} else if len(fresh) > 0 {
-		c.push(fresh, l.peer)
+		s.push(fresh, l.peer.id)
 	}
-	if answered && l.wanted == 0 && l.progress {
-		c.compare(l) // until nothing is missing
-	}
-	return all
+	got.complete = answered && len(l.wants) == 0 && l.progress
+	return got
 }
 
 // outcome is what became of an item.
@@ -114,83 +140,90 @@ const (
 	stored outcome = iota
 	duplicate
 	dropped // for now
+	unknown
 	forged
 )
 
-// accept judges one item and stores it if it is good and newer. After a forged one the rest of the message is not
-// believed.
-func (c *Core) accept(l *link, it *Item) outcome {
-	e := c.store.find(it.short())
+// accept judges one item and stores it if it is good and newer.
+func (s *spread) accept(it *Item) outcome {
+	e := s.store.find(it.short())
 	switch {
-	case e != nil && !it.Newer(e.item), c.dead(it.Key):
-		c.stats.Duplicates++
+	case e != nil && !it.Newer(e.item), s.dead(it.Key):
+		s.stats.Duplicates++
 		return duplicate
-	case e == nil && c.store.full(it.Kind), e != nil && !e.conforms(c.now, rateBurst):
-		c.stats.Limited++
+	case e == nil && s.store.full(it.Kind), e != nil && !e.conforms(s.clock(), rateBurst):
+		s.stats.Limited++
 		return dropped
 	}
-	if err := c.cfg.Verifier.Verify(it); errors.Is(err, ErrUnknown) {
-		c.stats.Unknown++
-		c.compareSoon(l)
-		return dropped
+	if err := s.cfg.Verifier.Verify(it); errors.Is(err, ErrUnknown) {
+		s.stats.Unknown++
+		return unknown
 	} else if err != nil {
-		c.stats.Forged++
-		c.blame(l.peer, "forged item")
+		s.stats.Forged++
 		return forged
 	}
-	if c.cfg.Intern != nil {
-		it = c.cfg.Intern(it)
+	if s.cfg.Intern != nil {
+		it = s.cfg.Intern(it)
 	}
 	replaces := e != nil
-	if e = c.keep(it); replaces {
-		e.charge(c.now, rateRecovery)
+	if e = s.keep(it); replaces {
+		e.charge(s.clock(), rateRecovery)
 	}
 	return stored
 }
 
 // announce tells all neighbours but one of items, so that those who lack them ask.
-func (c *Core) announce(items []*Item, except keys.NodeID) {
+func (s *spread) announce(items []*Item, except keys.NodeID) {
 	lines := make([]haveLine, len(items))
 	for i, it := range items {
-		e := c.store.find(it.short())
-		lines[i] = haveLine{e.key, e.version()}
+		e := s.store.find(it.short())
+		lines[i] = e.line()
 	}
 	slices.SortFunc(lines, haveLine.compare)
 	for part := range slices.Chunk(lines, maxLines) {
-		body := c.codec.encode(&message{kind: typeHave, entries: part})
-		for _, l := range c.topology.links {
-			if l.peer != except {
-				c.do(Send{Peer: l.peer, Body: body, Sync: true})
+		body := s.codec.encode(&message{kind: typeHave, entries: part})
+		for _, l := range s.near.links {
+			if l.peer.id != except {
+				s.do(Send{Peer: l.peer.id, Body: body, Sync: true})
 			}
 		}
 	}
 }
 
 // push sends items to all neighbours but one, in as few messages as they fit into.
-func (c *Core) push(items []*Item, except keys.NodeID) {
-	if len(c.topology.links) == 0 {
+func (s *spread) push(items []*Item, except keys.NodeID) {
+	if len(s.near.links) == 0 {
 		return
 	}
-	for _, body := range c.pushes(items) {
-		for _, l := range c.topology.links {
-			if l.peer != except {
-				c.do(Send{Peer: l.peer, Body: body})
+	for _, body := range s.codec.pushes(items) {
+		for _, l := range s.near.links {
+			if l.peer.id != except {
+				s.do(Send{Peer: l.peer.id, Body: body})
 			}
 		}
 	}
 }
 
-// pushes encodes items as push messages.
-func (c *Core) pushes(items []*Item) (bodies [][]byte) {
-	const head, each = 8, 56 // of the message, of an item beside its body; rounded up
-	start, size := 0, head
-	for i, it := range items {
-		n := each + len(it.Body)
-		if size+n > MaxMessage {
-			bodies = append(bodies, c.codec.encode(&message{kind: typePush, items: items[start:i]}))
-			start, size = i, head
+// due pushes own items whose rate allows it now.
+func (s *spread) due() {
+	for i := 0; i < len(s.delayed); {
+		if s.now.Before(s.delayed[i].at) {
+			i++
+			continue
 		}
-		size += n
+		k := s.delayed[i].key
+		s.delayed = slices.Delete(s.delayed, i, i+1)
+		if e := s.store.find(k.short()); e != nil {
+			e.charge(s.clock(), ownRecovery)
+			s.push([]*Item{e.item}, keys.NodeID{})
+		}
 	}
-	return append(bodies, c.codec.encode(&message{kind: typePush, items: items[start:]}))
+}
+
+// next returns when due has something to do.
+func (s *spread) next() (at time.Time) {
+	for i := range s.delayed {
+		at = sooner(at, s.delayed[i].at)
+	}
+	return at
 }

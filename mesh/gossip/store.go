@@ -150,19 +150,19 @@ type entry struct {
 	key     shortKey
 	hash    [16]byte
 	item    *Item
-	limited int64 // rate limit (GCRA): the theoretical arrival time of the next replacement, Unix nanoseconds
+	limited budget // of replacements
 }
 
 func (e *entry) version() version { return version{seq: e.item.Seq, hash: e.hash} }
 
+func (e *entry) line() haveLine { return haveLine{e.key, e.version()} }
+
 // conforms reports whether another replacement is within the rate; charge then counts it.
-func (e *entry) conforms(now time.Time, burst int) bool {
-	return e.limited-now.UnixNano() <= int64(burst-1)*int64(rateRecovery)
+func (e *entry) conforms(clock time.Duration, burst int) bool {
+	return e.limited.has(clock, time.Duration(burst-1)*rateRecovery)
 }
 
-func (e *entry) charge(now time.Time, interval time.Duration) {
-	e.limited = max(e.limited, now.UnixNano()) + int64(interval)
-}
+func (e *entry) charge(clock, interval time.Duration) { e.limited.take(clock, interval) }
 
 // bucket holds the entries whose keys share the first byte, sorted by key.
 type bucket struct {
@@ -194,7 +194,7 @@ func (b *bucket) search(k shortKey) (int, bool) {
 
 // put stores an item whatever was there, and returns its entry.
 func (s *store) put(it *Item) *entry {
-	k := it.Key.short()
+	k := it.short()
 	b := &s.buckets[k[0]]
 	i, ok := b.search(k)
 	if !ok {

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"slices"
 	"time"
-
-	"warren/keys"
 )
 
 // maxLines is the number of lines that a have message holds.
@@ -14,15 +12,40 @@ const maxLines = (MaxMessage - 512) / entrySize
 // unknownRetry is how soon a neighbour is compared with again after it sent an item that could not be judged.
 const unknownRetry = time.Second
 
-// compare starts a comparison with a neighbour. If both stores are equal it costs one small message.
-func (c *Core) compare(l *link) {
+// comparison finds what two stores do not have in common.
+type comparison struct {
+	*turn
+	store *store
+	near  *table
+}
+
+// due starts the comparisons whose time has come.
+func (c *comparison) due() {
+	for _, l := range c.near.links {
+		if !c.now.Before(l.nextDigest) {
+			c.start(l)
+		}
+	}
+}
+
+// next returns when due has something to do.
+func (c *comparison) next() (at time.Time) {
+	for _, l := range c.near.links {
+		at = sooner(at, l.nextDigest)
+	}
+	return at
+}
+
+// start compares with a neighbour. If both stores are equal it costs one small message.
+func (c *comparison) start(l *link) {
 	l.nextDigest, c.retime = c.now.Add(c.jitter(c.cfg.DigestEvery)), true
-	l.wanted, l.progress = 0, false
+	l.progress = false
+	l.giveUp(c.now)
 	c.send(l, &message{kind: typeRoot, root: c.store.rootSum()})
 }
 
-// compareSoon compares again after an item that could not be judged, ever less often.
-func (c *Core) compareSoon(l *link) {
+// soon compares again after an item that could not be judged, ever less often.
+func (c *comparison) soon(l *link) {
 	at := c.now.Add(c.jitter(max(l.unknown, unknownRetry)))
 	if at.Before(l.nextDigest) {
 		l.unknown = min(2*max(l.unknown, unknownRetry), c.cfg.DigestEvery)
@@ -30,14 +53,14 @@ func (c *Core) compareSoon(l *link) {
 	}
 }
 
-func (c *Core) send(l *link, m *message) {
-	c.do(Send{Peer: l.peer, Body: c.codec.encode(m), Sync: true})
+func (c *comparison) send(l *link, m *message) {
+	c.do(Send{Peer: l.peer.id, Body: c.codec.encode(m), Sync: true})
 }
 
 // receiveRoot answers a comparison with the hashes of the buckets if the stores differ.
-func (c *Core) receiveRoot(l *link, root [32]byte) {
+func (c *comparison) receiveRoot(l *link, root [32]byte) {
 	l.nextDigest = c.now.Add(c.jitter(c.cfg.DigestEvery)) // one of the two asks
-	if root == c.store.rootSum() || !l.serve(c.now, 256*8) {
+	if root == c.store.rootSum() || !l.serve(c.clock(), 256*8) {
 		return
 	}
 	sums := make([]byte, 0, 256*8)
@@ -49,7 +72,7 @@ func (c *Core) receiveRoot(l *link, root [32]byte) {
 }
 
 // receiveBuckets answers with what there is in some of the buckets that differ. The rest follows in later rounds.
-func (c *Core) receiveBuckets(l *link, sums []byte) {
+func (c *comparison) receiveBuckets(l *link, sums []byte) {
 	var differ []byte
 	start := c.rand.IntN(256)
 	for i := range 256 {
@@ -67,7 +90,7 @@ func (c *Core) receiveBuckets(l *link, sums []byte) {
 	slices.Sort(differ)
 	m := &message{kind: typeHave}
 	flush := func() {
-		if l.serve(c.now, len(m.entries)*entrySize) {
+		if l.serve(c.clock(), len(m.entries)*entrySize) {
 			c.send(l, m)
 		}
 		m = &message{kind: typeHave}
@@ -78,7 +101,7 @@ func (c *Core) receiveBuckets(l *link, sums []byte) {
 			flush()
 		}
 		for i := range entries[:min(len(entries), maxLines)] {
-			m.entries = append(m.entries, haveLine{entries[i].key, entries[i].version()})
+			m.entries = append(m.entries, entries[i].line())
 		}
 		m.listed = append(m.listed, b)
 	}
@@ -86,87 +109,82 @@ func (c *Core) receiveBuckets(l *link, sums []byte) {
 }
 
 // receiveHave asks for what the neighbour has and this store lacks, and tells what the neighbour lacks.
-func (c *Core) receiveHave(l *link, listed []byte, lines []haveLine) {
+func (c *comparison) receiveHave(l *link, m *message) {
 	var ask []shortKey
-	answer := &message{kind: typeHave}
-	for i := range lines {
-		e := c.store.find(lines[i].key)
+	var tell []haveLine
+	for _, h := range m.entries {
+		e := c.store.find(h.key)
 		switch {
-		case e == nil || lines[i].newer(e.version()):
-			if c.wantable(lines[i].key, e) {
-				ask = append(ask, lines[i].key)
+		case e == nil || h.newer(e.version()):
+			if len(ask) < maxWants && c.wantable(l, h.key, e) {
+				ask = append(ask, h.key)
 			}
-		case len(listed) > 0 && e.version().newer(lines[i].version):
-			answer.entries = append(answer.entries, haveLine{e.key, e.version()})
+		case len(m.listed) > 0 && e.version().newer(h.version):
+			tell = append(tell, e.line())
 		}
 	}
-	for _, b := range listed {
-		for i := range c.store.buckets[b].entries {
-			e := &c.store.buckets[b].entries[i]
-			_, known := slices.BinarySearchFunc(lines, e.key, func(h haveLine, k shortKey) int {
-				return bytes.Compare(h.key[:], k[:])
-			})
-			if !known {
-				answer.entries = append(answer.entries, haveLine{e.key, e.version()})
-			}
-		}
+	if l.servable(c.clock()) { // or the work is in vain
+		tell = append(tell, c.missing(m)...)
 	}
-	for part := range slices.Chunk(ask, (MaxMessage-16)/len(shortKey{})) {
-		for _, k := range part {
-			c.wants[k] = want{l.peer, c.now.Add(wantFor)}
-		}
-		l.wanted += len(part)
-		c.send(l, &message{kind: typeWant, wants: part})
-	}
-	slices.SortFunc(answer.entries, haveLine.compare)
-	for part := range slices.Chunk(answer.entries, maxLines) {
-		if l.serve(c.now, len(part)*entrySize) {
+	c.ask(l, ask)
+	slices.SortFunc(tell, haveLine.compare)
+	for part := range slices.Chunk(tell, maxLines) {
+		if l.serve(c.clock(), len(part)*entrySize) {
 			c.send(l, &message{kind: typeHave, entries: part})
 		}
 	}
 }
 
-// wantable reports whether to ask for an item now; e is the older one in the store, or nil.
-func (c *Core) wantable(k shortKey, e *entry) bool {
-	kind := Kind(k[15])
-	if _, limit := kind.bounds(); limit == 0 || len(c.wants) >= maxWants && !c.expireWants() {
-		return false
+// missing returns what the sender of a have message lacks in the buckets of which it listed everything.
+func (c *comparison) missing(m *message) (lines []haveLine) {
+	for _, b := range m.listed {
+		for i := range c.store.buckets[b].entries {
+			e := &c.store.buckets[b].entries[i]
+			_, known := slices.BinarySearchFunc(m.entries, e.key, func(h haveLine, k shortKey) int {
+				return bytes.Compare(h.key[:], k[:])
+			})
+			if !known {
+				lines = append(lines, e.line())
+			}
+		}
 	}
-	if w, asked := c.wants[k]; asked && c.now.Before(w.until) {
-		return false
+	return lines
+}
+
+// ask asks a neighbour for items.
+func (c *comparison) ask(l *link, wants []shortKey) {
+	l.giveUp(c.now)
+	wants = wants[:min(len(wants), max(maxWants-len(l.wants), 0))]
+	for part := range slices.Chunk(wants, (MaxMessage-16)/len(shortKey{})) {
+		for _, k := range part {
+			l.wants[k] = c.now.Add(wantFor)
+		}
+		c.send(l, &message{kind: typeWant, wants: part})
+	}
+}
+
+// wantable reports whether to ask a neighbour for an item now; e is the older one in the store, or nil. Two are asked
+// for the same only where the first is known not to answer: it could keep an item away for ever.
+func (c *comparison) wantable(l *link, k shortKey, e *entry) bool {
+	for _, o := range c.near.links {
+		if o.waits(k, c.now) && (o == l || !o.late) {
+			return false
+		}
 	}
 	if e != nil {
-		return e.conforms(c.now, rateBurst)
+		return e.conforms(c.clock(), rateBurst)
 	}
-	left := k
+	kind, left := Kind(k[15]), k
 	left[15] = byte(KindLeft)
-	return !c.store.full(kind) && (kind != KindRecord || c.store.find(left) == nil)
-}
-
-// expireWants forgets questions that got no answer, and reports whether there is room again.
-func (c *Core) expireWants() bool {
-	for k, w := range c.wants {
-		if !c.now.Before(w.until) {
-			delete(c.wants, k)
-		}
-	}
-	return len(c.wants) < maxWants
-}
-
-// forgetWants lets others be asked for what a lost neighbour did not answer.
-func (c *Core) forgetWants(p keys.NodeID) {
-	for k, w := range c.wants {
-		if w.from == p {
-			delete(c.wants, k)
-		}
-	}
+	_, limit := kind.bounds()
+	return limit > 0 && !c.store.full(kind) && (kind != KindRecord || c.store.find(left) == nil)
 }
 
 // receiveWant sends the items asked for, within the link's budget.
-func (c *Core) receiveWant(l *link, wants []shortKey) {
+func (c *comparison) receiveWant(l *link, wants []shortKey) {
 	var items []*Item
 	for _, k := range wants {
-		if e := c.store.find(k); e != nil && l.serve(c.now, len(e.item.Body)+64) {
+		if e := c.store.find(k); e != nil && l.serve(c.clock(), len(e.item.Body)+64) {
 			items = append(items, e.item)
 		}
 	}
@@ -174,7 +192,7 @@ func (c *Core) receiveWant(l *link, wants []shortKey) {
 		return
 	}
 	slices.SortFunc(items, (*Item).compare)
-	for _, body := range c.pushes(items) {
-		c.do(Send{Peer: l.peer, Body: body, Sync: true})
+	for _, body := range c.codec.pushes(items) {
+		c.do(Send{Peer: l.peer.id, Body: body, Sync: true})
 	}
 }
