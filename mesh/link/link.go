@@ -29,11 +29,13 @@ func HungUp(cause error) bool {
 
 const (
 	helloTimeout = 5 * time.Second
-	callTimeout  = 15 * time.Second
+	readTimeout  = 30 * time.Second // in which the other side must have taken a frame
 	queueLength  = 512
 	queueBytes   = 4 << 20
 
 	datagramQueue = 32
+	datagramRate  = 100 // a second that are taken from the other side
+	datagramBurst = 200
 )
 
 // Link is one control link. It is used from any goroutine.
@@ -103,41 +105,10 @@ func (l *Link) Datagram(body []byte) {
 	}
 }
 
-// RemoteError is what the other side answered to a call that failed.
-type RemoteError struct{ Text string }
-
-func (e *RemoteError) Error() string { return e.Text }
-
-// Call asks the other side and waits for its answer, 15 s at most. An error that the other side reports is a
-// *RemoteError.
-func (l *Link) Call(ctx context.Context, kind Kind, body []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	stream, err := l.conn.OpenStreamSync(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("link: calling %s: %w", l.peer, err)
-	}
-	stop := context.AfterFunc(ctx, func() { stream.CancelRead(0); stream.CancelWrite(0) })
-	defer stop()
-	if err := WriteFrame(stream, Frame{Kind: kind, Body: body}); err != nil {
-		return nil, err
-	}
-	_ = stream.Close()
-	answer, err := ReadFrame(stream)
-	stream.CancelRead(0)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("link: calling %s: %w", l.peer, err)
-	case answer.Kind == KindError:
-		return nil, &RemoteError{Text: string(answer.Body)}
-	case answer.Kind != kind:
-		return nil, fmt.Errorf("link: calling %s: answer of kind %d to %d: %w", l.peer, answer.Kind, kind, ErrFrame)
-	}
-	return answer.Body, nil
-}
-
 // run works the link until it ends and returns why. Up and Down of the handler bracket its life.
 func (l *Link) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = l.conn.CloseWithError(codeDone, "") })
 	defer stop()
 	in, hello, err := l.greet(ctx)
@@ -160,6 +131,7 @@ func (l *Link) run(ctx context.Context) error {
 	wg.Go(l.pushLoop)
 	err = l.readLoop(in)
 	_ = l.conn.CloseWithError(codeBroken, "")
+	cancel() // calls that are still being answered
 	wg.Wait()
 	if cause := context.Cause(l.conn.Context()); cause != nil {
 		err = cause
@@ -181,6 +153,8 @@ func (l *Link) greet(ctx context.Context) (*quic.ReceiveStream, []byte, error) {
 			return nil, nil, fmt.Errorf("link: opening a stream to %s: %w", l.peer, err)
 		}
 	}
+	deadline, _ := ctx.Deadline()
+	_ = l.sync.stream.SetWriteDeadline(deadline)
 	if _, err := l.sync.stream.Write(first); err != nil {
 		return nil, nil, fmt.Errorf("link: writing to %s: %w", l.peer, err)
 	}
@@ -188,7 +162,6 @@ func (l *Link) greet(ctx context.Context) (*quic.ReceiveStream, []byte, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("link: waiting for the stream of %s: %w", l.peer, err)
 	}
-	deadline, _ := ctx.Deadline()
 	_ = in.SetReadDeadline(deadline)
 	hello, err := ReadFrame(in)
 	if err != nil {
@@ -201,12 +174,15 @@ func (l *Link) greet(ctx context.Context) (*quic.ReceiveStream, []byte, error) {
 	return in, hello.Body, nil
 }
 
+// writeLoop sends what is queued. A side that does not read loses its link: anti-entropy repairs what it missed.
 func (l *Link) writeLoop(from *lane) {
 	for {
 		select {
 		case frame := <-from.frames:
 			from.bytes.Add(-int64(len(frame)))
+			_ = from.stream.SetWriteDeadline(time.Now().Add(readTimeout))
 			if _, err := from.stream.Write(frame); err != nil {
+				_ = l.conn.CloseWithError(codeSlow, "")
 				return
 			}
 		case <-l.conn.Context().Done():
@@ -251,44 +227,20 @@ func (l *Link) datagramWriteLoop() {
 	}
 }
 
+// datagramReadLoop drops what comes faster than signals ever do: all members' share one loop of the engine.
 func (l *Link) datagramReadLoop() {
+	tokens, filled := float64(datagramBurst), time.Now()
 	for {
 		b, err := l.conn.ReceiveDatagram(l.conn.Context())
 		if err != nil {
 			return
 		}
-		l.t.cfg.Handler.Datagram(l, b)
-	}
-}
-
-func (l *Link) callLoop(ctx context.Context) {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	for {
-		stream, err := l.conn.AcceptStream(l.conn.Context())
-		if err != nil {
-			return
+		now := time.Now()
+		tokens, filled = min(datagramBurst, tokens+datagramRate*now.Sub(filled).Seconds()), now
+		if tokens < 1 {
+			continue
 		}
-		wg.Go(func() { l.answer(ctx, stream) })
-	}
-}
-
-func (l *Link) answer(ctx context.Context, stream *quic.Stream) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	deadline, _ := ctx.Deadline()
-	_ = stream.SetDeadline(deadline)
-	defer func() { _ = stream.Close() }()
-	ask, err := ReadFrame(stream)
-	if err != nil {
-		stream.CancelRead(0)
-		return
-	}
-	reply := Frame{Kind: ask.Kind}
-	if reply.Body, err = l.t.cfg.Handler.Call(ctx, l, ask.Kind, ask.Body); err != nil {
-		reply = Frame{Kind: KindError, Body: []byte(err.Error())}
-	}
-	if err := WriteFrame(stream, reply); err != nil {
-		l.t.cfg.Log.Debug("call not answered", "peer", l.peer, "err", err)
+		tokens--
+		l.t.cfg.Handler.Datagram(l, b)
 	}
 }

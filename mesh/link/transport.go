@@ -2,15 +2,11 @@ package link
 
 import (
 	"context"
-	"crypto"
-	"crypto/ed25519"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -52,27 +48,41 @@ type Handler interface {
 	Call(ctx context.Context, l *Link, kind Kind, body []byte) ([]byte, error)
 }
 
-// JoinServer is the member's end of one warren-join/1 connection.
-type JoinServer struct {
-	*quic.Stream
-	Exporter []byte
-	Node     keys.NodeID // of the joiner's identity key, as its certificate shows it: proved, not authorised
-	From     net.Addr
-}
-
-// maxJoiners bounds how many joiners are served at once.
-const maxJoiners = 32
-
 // Transport makes and accepts links. Make it with New; Run must be called for it to work.
 type Transport struct {
 	cfg   Config
 	quic  *quic.Transport
-	wg    sync.WaitGroup
 	ctx   context.Context // of Run
 	ready chan struct{}   // closed when ctx is set
 
-	joiners atomic.Int32
+	work    work
+	door    door
 	closing chan closeRequest
+}
+
+// work is the goroutines of a Transport.
+type work struct {
+	sync.Mutex // guards over against start
+	over       bool
+	group      sync.WaitGroup
+}
+
+// start runs f unless Run has ended.
+func (w *work) start(f func()) bool {
+	w.Lock()
+	defer w.Unlock()
+	if !w.over {
+		w.group.Go(f)
+	}
+	return !w.over
+}
+
+// end lets nothing start any more, and waits for what runs.
+func (w *work) end() {
+	w.Lock()
+	w.over = true
+	w.Unlock()
+	w.group.Wait()
 }
 
 // closeRequest asks Run to close a link: closing waits for the connection, which nobody else should.
@@ -102,20 +112,20 @@ func (t *Transport) closeLoop() {
 
 // New returns a Transport that has not started.
 func New(cfg Config) *Transport {
-	return &Transport{
-		cfg:   cfg,
-		quic:  &quic.Transport{Conn: cfg.Conn, DisableVersionNegotiationPackets: true, ConnectionIDLength: 8},
-		ready: make(chan struct{}), closing: make(chan closeRequest, 64),
+	t := &Transport{cfg: cfg, ready: make(chan struct{}), closing: make(chan closeRequest, 64)}
+	t.quic = &quic.Transport{
+		Conn: cfg.Conn, DisableVersionNegotiationPackets: true, ConnectionIDLength: 8, ConnContext: t.admit,
 	}
+	return t
 }
 
-func quicConfig(datagrams bool) *quic.Config {
+func quicConfig() *quic.Config {
 	return &quic.Config{
 		HandshakeIdleTimeout: 3 * time.Second, MaxIdleTimeout: idleTimeout, KeepAlivePeriod: keepAlive,
 		InitialStreamReceiveWindow: 128 << 10, MaxStreamReceiveWindow: 512 << 10,
 		InitialConnectionReceiveWindow: 256 << 10, MaxConnectionReceiveWindow: 1 << 20,
 		MaxIncomingStreams: 16, MaxIncomingUniStreams: 2,
-		InitialPacketSize: 1200, DisablePathMTUDiscovery: true, EnableDatagrams: datagrams,
+		InitialPacketSize: 1200, DisablePathMTUDiscovery: true, EnableDatagrams: true,
 	}
 }
 
@@ -124,24 +134,27 @@ func (t *Transport) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	t.ctx = ctx
-	listener, err := t.quic.Listen(t.serverTLS(), quicConfig(true))
+	conf := quicConfig()
+	conf.GetConfigForClient = t.configFor
+	listener, err := t.quic.Listen(t.serverTLS(), conf)
 	if err != nil {
 		return fmt.Errorf("link: listening: %w", err)
 	}
 	close(t.ready)
-	t.wg.Go(t.closeLoop)
+	t.work.start(t.closeLoop)
 	for {
-		conn, err := listener.Accept(ctx)
-		if err != nil {
+		var conn *quic.Conn
+		if conn, err = listener.Accept(ctx); err != nil {
 			break
 		}
-		t.wg.Go(func() { t.serve(conn) })
+		t.work.start(func() { t.serve(conn) })
 	}
+	ended := ctx.Err() != nil
 	cancel()
-	t.wg.Wait()
+	t.work.end()
 	_ = listener.Close()
 	_ = t.quic.Close()
-	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+	if !ended {
 		return fmt.Errorf("link: accepting: %w", err)
 	}
 	return nil
@@ -167,40 +180,6 @@ func (t *Transport) serve(conn *quic.Conn) {
 	}
 }
 
-func (t *Transport) serveJoin(conn *quic.Conn) {
-	defer func() { _ = conn.CloseWithError(codeDone, "") }()
-	if t.joiners.Add(1) > maxJoiners || t.cfg.Join == nil {
-		t.joiners.Add(-1)
-		return
-	}
-	defer t.joiners.Add(-1)
-	ctx, cancel := context.WithTimeout(t.ctx, 2*time.Minute)
-	defer cancel()
-	stream, err := conn.AcceptStream(ctx)
-	if err != nil {
-		return
-	}
-	state := conn.ConnectionState().TLS
-	exporter, err := Exporter(state)
-	if err != nil {
-		return
-	}
-	public, ok := state.PeerCertificates[0].PublicKey.(ed25519.PublicKey)
-	if !ok {
-		return
-	}
-	deadline, _ := ctx.Deadline()
-	_ = stream.SetDeadline(deadline)
-	t.cfg.Join(ctx, JoinServer{Stream: stream, Exporter: exporter, Node: keys.NodeIDOf(public), From: conn.RemoteAddr()})
-	_ = stream.Close()
-	// The joiner closes when it has read all: closing first could overtake the last frame.
-	select {
-	case <-conn.Context().Done():
-	case <-time.After(3 * time.Second):
-	case <-ctx.Done():
-	}
-}
-
 // Dial makes a link to a member at its address and returns when the other side's hello has come. The link runs until
 // it breaks, is closed, or Run ends. There must be a checked path to the member.
 func (t *Transport) Dial(ctx context.Context, addr net.Addr, peer keys.NodeID) error {
@@ -211,7 +190,7 @@ func (t *Transport) Dial(ctx context.Context, addr net.Addr, peer keys.NodeID) e
 	if err != nil {
 		return err
 	}
-	conn, err := t.quic.Dial(ctx, addr, conf, quicConfig(true))
+	conn, err := t.quic.Dial(ctx, addr, conf, quicConfig())
 	if err != nil {
 		return fmt.Errorf("link: dialling %s: %w", peer, err)
 	}
@@ -219,7 +198,10 @@ func (t *Transport) Dial(ctx context.Context, addr net.Addr, peer keys.NodeID) e
 	up := make(chan struct{})
 	failed := make(chan error, 1)
 	l.onUp = func() { close(up) }
-	t.wg.Go(func() { failed <- l.run(t.ctx) })
+	if !t.work.start(func() { failed <- l.run(t.ctx) }) {
+		_ = conn.CloseWithError(codeDone, "")
+		return fmt.Errorf("link: dialling %s: %w", peer, net.ErrClosed)
+	}
 	select {
 	case <-up:
 		return nil
@@ -229,46 +211,6 @@ func (t *Transport) Dial(ctx context.Context, addr net.Addr, peer keys.NodeID) e
 		l.Close()
 		return fmt.Errorf("link: dialling %s: %w", peer, ctx.Err())
 	}
-}
-
-// JoinClient is the joiner's end of one warren-join/1 connection.
-type JoinClient struct {
-	*quic.Stream
-	Exporter []byte
-	conn     *quic.Conn
-}
-
-// Close ends the connection.
-func (c *JoinClient) Close() { _ = c.conn.CloseWithError(codeDone, "") }
-
-// DialJoin opens a warren-join/1 connection, with a throw-away certificate over the joiner's identity key. The caller
-// closes it.
-func (t *Transport) DialJoin(ctx context.Context, addr net.Addr, identity crypto.Signer) (*JoinClient, error) {
-	if err := t.started(ctx); err != nil {
-		return nil, err
-	}
-	conf, err := joinTLS(identity)
-	if err != nil {
-		return nil, err
-	}
-	conn, err := t.quic.Dial(ctx, addr, conf, quicConfig(true))
-	if err != nil {
-		return nil, fmt.Errorf("link: dialling %s to join: %w", addr, err)
-	}
-	exporter, err := Exporter(conn.ConnectionState().TLS)
-	if err != nil {
-		_ = conn.CloseWithError(codeRefused, "")
-		return nil, err
-	}
-	stream, err := conn.OpenStreamSync(ctx)
-	if err != nil {
-		_ = conn.CloseWithError(codeRefused, "")
-		return nil, fmt.Errorf("link: opening a stream to %s: %w", addr, err)
-	}
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = stream.SetDeadline(deadline)
-	}
-	return &JoinClient{Stream: stream, Exporter: exporter, conn: conn}, nil
 }
 
 func (t *Transport) started(ctx context.Context) error {
