@@ -97,7 +97,11 @@ func (t *Set) Renew(id keys.NodeID, age time.Duration, clockBack bool) error {
 	if err := t.engine.RemovePeer(peer.Key); err != nil {
 		return err
 	}
-	return t.engine.SetPeer(peer)
+	if err := t.engine.SetPeer(peer); err != nil {
+		t.dropLocked(id) // the next packet tries again
+		return err
+	}
+	return nil
 }
 
 func (t *Set) dropLocked(id keys.NodeID) {

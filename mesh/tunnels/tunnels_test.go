@@ -17,7 +17,9 @@ type engine struct {
 	peers   map[keys.WGPublic]tun.Peer
 	stats   map[keys.WGPublic]tun.PeerStats
 	renewed map[keys.WGPublic]int
-	err     error // of SetPeer and Stats
+	added   int   // calls of SetPeer
+	full    error // of SetPeer
+	err     error // of Stats
 }
 
 var _ tun.Engine = (*engine)(nil)
@@ -25,10 +27,11 @@ var _ tun.Engine = (*engine)(nil)
 func (e *engine) SetKey(keys.WGPrivate) error { return nil }
 
 func (e *engine) SetPeer(p tun.Peer) error {
-	if e.err == nil {
+	if e.full == nil {
 		e.peers[p.Key] = p
+		e.added++
 	}
-	return e.err
+	return e.full
 }
 
 func (e *engine) RemovePeer(k keys.WGPublic) error {
@@ -104,12 +107,12 @@ func TestWant(t *testing.T) {
 	if err := f.Want(node(4), now); err == nil {
 		t.Error("a stranger got a tunnel")
 	}
-	f.err = errors.New("engine closed")
+	f.full = errors.New("engine closed")
 	if err := f.Want(node(3), now); err == nil {
 		t.Error("Want did not tell that the engine failed")
 	}
 	f.check(t, "after failures", 1, 2)
-	f.err = nil
+	f.full = nil
 	f.want(t, now, 3)
 	f.check(t, "tried again", 1, 2, 3)
 }
@@ -195,27 +198,61 @@ func TestSweepWithoutCounters(t *testing.T) {
 	f.check(t, "without counters", 1)
 }
 
-func TestRenewAndReset(t *testing.T) {
+// TestRenew: only a session that is older than what the member remembers is made anew.
+func TestRenew(t *testing.T) {
+	const none = time.Duration(-1)
+	for name, tt := range map[string]struct {
+		member    byte
+		session   time.Duration // its age; none: never a handshake
+		forgotten time.Duration // the member forgot what is older
+		clockBack bool
+		renewed   int
+		added     int // to the engine, the first time included
+	}{
+		"old session":           {1, time.Minute, time.Second, false, 1, 1},
+		"old session, clock":    {1, time.Minute, time.Second, true, 0, 2},
+		"new session":           {1, time.Second, time.Minute, false, 0, 1},
+		"new session, clock":    {1, time.Second, time.Minute, true, 0, 1},
+		"handshake under way":   {1, none, 0, true, 0, 1},
+		"about the same age":    {1, time.Minute, time.Minute, false, 0, 1},
+		"a tunnel not open":     {2, time.Minute, time.Second, true, 0, 1},
+		"somebody else":         {4, time.Minute, time.Second, true, 0, 1},
+		"for ever":              {1, time.Minute, 1<<63 - 1 - time.Hour, false, 0, 1},
+		"nothing is remembered": {1, time.Second, 0, false, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture()
+			f.want(t, now, 1)
+			if tt.session != none {
+				f.stats[keys.WGPublic{1}] = tun.PeerStats{LastHandshake: time.Now().Add(-tt.session)}
+			}
+			if err := f.Renew(node(tt.member), tt.forgotten, tt.clockBack); err != nil {
+				t.Fatal(err)
+			}
+			if f.renewed[keys.WGPublic{1}] != tt.renewed || f.added != tt.added {
+				t.Errorf("renewed %d times, added %d times; want %d and %d", f.renewed[keys.WGPublic{1}], f.added, tt.renewed, tt.added)
+			}
+			f.check(t, name, 1)
+		})
+	}
+}
+
+// TestRenewFails: a tunnel that the engine lost counts as closed, so that the next packet opens it.
+func TestRenewFails(t *testing.T) {
 	f := newFixture()
 	f.want(t, now, 1)
-	for _, b := range []byte{1, 2, 4} { // an open tunnel, a closed one, a stranger
-		if err := errors.Join(f.Renew(node(b)), f.Reset(node(b))); err != nil {
-			t.Errorf("member %d: %v", b, err)
-		}
+	f.stats[keys.WGPublic{1}] = tun.PeerStats{LastHandshake: time.Now().Add(-time.Hour)}
+	f.full = errors.New("no room")
+	if err := f.Renew(node(1), time.Minute, true); err == nil {
+		t.Error("Renew did not tell that the engine failed")
 	}
-	f.check(t, "after Renew and Reset", 1)
-	if len(f.renewed) != 1 || f.renewed[keys.WGPublic{1}] != 1 {
-		t.Errorf("renewed %v, want the open one once", f.renewed)
-	}
-	f.err = errors.New("no room")
-	if err := f.Reset(node(1)); err == nil {
-		t.Error("Reset did not tell that the engine failed")
-	}
-	f.check(t, "after a Reset that failed")
-	f.err = nil
+	f.check(t, "after a Renew that failed")
+	f.full = nil
 	f.want(t, now, 1)
 	f.check(t, "tried again", 1)
 }
 
 // Renew is the set's; the engine's is reached through it.
-func (f *fixture) Renew(id keys.NodeID) error { return f.Set.Renew(id) }
+func (f *fixture) Renew(id keys.NodeID, age time.Duration, clockBack bool) error {
+	return f.Set.Renew(id, age, clockBack)
+}
