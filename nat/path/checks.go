@@ -21,6 +21,10 @@ type prober struct {
 	oldest  int        // its next place
 
 	sent, answered int
+	strangers      struct { // checks to addresses that nobody vouched for
+		sent  int
+		since time.Time
+	}
 }
 
 // Bounds of what a core remembers of checks, more than a round of either side sends.
@@ -29,11 +33,11 @@ const (
 	seenSize   = 256 // transaction ids of the peer's
 )
 
-// spread gives every pair but except the plan, one after the other.
-func (b *prober) spread(c *Core, like plan, except *pair) {
+// spread gives the plan to every pair that is not to be skipped, one after the other.
+func (b *prober) spread(c *Core, like plan, skip func(*pair) bool) {
 	like.base = c.now
 	for _, p := range c.table.pairs {
-		if p == except {
+		if skip(p) {
 			continue
 		}
 		p.plan = like
@@ -56,13 +60,23 @@ func (b *prober) run(c *Core) {
 	}
 }
 
-// allowed keeps a liar's record from turning us into a nuisance for the address it names: few checks a round, unless
-// something authentic came from there or the peer itself is signalling.
+// allowed keeps a liar's record from turning us into a nuisance for the addresses it names: few checks a round, and no
+// more in the time of one however often the record changes, unless something authentic came from there or the peer itself
+// is signalling.
 func (b *prober) allowed(c *Core, p *pair) bool {
-	if c.round.active && c.round.checks >= c.cfg.Constants.MaxChecks {
+	k, s := &c.cfg.Constants, &b.strangers
+	switch {
+	case c.round.active && c.round.checks >= k.MaxChecks:
 		return false
+	case p.vouched || !p.life().IsZero():
+		return true
+	case p.budget >= k.Unconfirmed:
+		return false
+	case c.now.Sub(s.since) > k.RoundTime:
+		s.sent, s.since = 0, c.now
 	}
-	return p.vouched || !p.life().IsZero() || p.budget < c.cfg.Constants.Unconfirmed
+	s.sent++
+	return s.sent <= k.MaxPairs*k.Unconfirmed
 }
 
 func (b *prober) send(c *Core, p *pair) {

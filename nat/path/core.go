@@ -174,7 +174,7 @@ func (c *Core) reset() {
 	if !c.round.isWanted(c.now) {
 		return
 	}
-	c.health.raise(c)
+	c.health.shake(c)
 	c.round.start(c, c.now.Add(c.cfg.Constants.CallAfter))
 }
 

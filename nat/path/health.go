@@ -17,7 +17,8 @@ type health struct {
 // doubt is a run of checks on the current path that ends with an answer or with the path's death.
 type doubt struct {
 	since, next time.Time
-	steps       int // checks sent
+	steps       int  // checks sent
+	firm        bool // the peer called, or the network changed: that packets came in until now does not answer it
 }
 
 func (h *health) doubting() bool { return !h.doubt.next.IsZero() }
@@ -29,6 +30,12 @@ func (h *health) raise(c *Core) {
 	if c.current != nil && !h.doubting() {
 		h.doubt = doubt{since: c.now, next: c.now}
 	}
+}
+
+// shake raises a doubt that only an answer ends.
+func (h *health) shake(c *Core) {
+	h.raise(c)
+	h.doubt.firm = h.doubting()
 }
 
 // calm ends all doubt, because something came back by the current path.
@@ -61,6 +68,8 @@ func (h *health) traffic(c *Core, ev Traffic) {
 	from := ev.From.unmap()
 	here := c.current != nil && from == c.current.path
 	switch {
+	case ev.Rx && here && h.doubt.firm && c.now.Sub(h.doubt.since) < c.cfg.Constants.Silent:
+		// It may have come before the doubt.
 	case ev.Rx && here:
 		h.alive(c)
 	case ev.Rx && ev.From.IsZero():
@@ -76,6 +85,7 @@ func (h *health) traffic(c *Core, ev Traffic) {
 func (h *health) alive(c *Core) {
 	c.current.proof, h.unheard = c.now, time.Time{}
 	switch {
+	case h.doubt.firm:
 	case h.doubting():
 		h.calm(c)
 	case h.beat.IsZero() && h.isActive(c.now):
@@ -113,7 +123,7 @@ func (h *health) run(c *Core) {
 	if passed(h.search, c.now) {
 		h.search = c.now.Add(k.Search)
 		if c.fresh(c.current) && c.current.rtt > k.SearchAbove && !h.doubting() && !c.round.active && !c.follows() {
-			c.prober.spread(c, plan{at: k.Probe, sampling: true}, nil)
+			c.prober.spread(c, plan{at: k.Probe, sampling: true}, func(*pair) bool { return false })
 		}
 	}
 }
@@ -150,11 +160,11 @@ func (h *health) step(c *Core) {
 	}
 	c.prober.send(c, p)
 	d.steps++
-	if d.steps == three && !c.round.active && c.now.Sub(p.proof) >= k.Suspect {
-		c.prober.spread(c, plan{at: k.Probe}, p)
+	if d.steps == three {
 		if c.round.isWanted(c.now) {
 			c.act(Refresh{})
 		}
+		c.prober.spread(c, plan{at: k.Probe}, func(q *pair) bool { return q == p || !q.plan.due().IsZero() })
 	}
 	wait := k.DoubtEvery
 	switch {
@@ -179,7 +189,8 @@ func (h *health) die(c *Core) {
 	c.current = nil
 	c.act(Use{})
 	if !c.round.active && c.round.isWanted(c.now) {
-		c.round.start(c, c.now)
+		c.act(Refresh{})
+		c.round.start(c, c.now.Add(c.cfg.Constants.CallAfter))
 	}
 }
 

@@ -56,11 +56,8 @@ func (r *round) start(c *Core, callAt time.Time) {
 	for _, p := range c.table.pairs {
 		p.vouched = false
 	}
-	var except *pair
-	if c.health.doubting() {
-		except = c.current
-	}
-	c.prober.spread(c, plan{at: c.cfg.Constants.Burst}, except)
+	doubted := func(p *pair) bool { return p == c.current && c.health.doubting() }
+	c.prober.spread(c, plan{at: c.cfg.Constants.Burst}, doubted)
 	if len(c.table.pairs) == 0 {
 		callAt = c.now
 	}
@@ -78,9 +75,10 @@ func (r *round) begin(c *Core) {
 }
 
 // join makes sure that a round runs, because the peer signals, unless the path works both ways. That packets come in
-// by it does not say so: the peer may be calling because ours do not arrive.
+// by it does not say so: the peer may be calling because ours do not arrive. That a peer can signal makes no path, so
+// failures go on counting.
 func (r *round) join(c *Core) {
-	r.failures, r.retryAt = 0, time.Time{}
+	r.retryAt = time.Time{}
 	works := c.fresh(c.current) && c.now.Sub(c.current.answered) < c.cfg.Constants.Fresh
 	if !works && !r.active {
 		r.begin(c)
@@ -100,7 +98,7 @@ func (r *round) fireAfter(c *Core, wait time.Duration) {
 func (r *round) run(c *Core) {
 	if r.active && passed(r.fireAt, c.now) {
 		r.fireAt = time.Time{}
-		c.prober.spread(c, plan{at: c.cfg.Constants.Burst}, nil)
+		c.prober.spread(c, plan{at: c.cfg.Constants.Burst}, func(*pair) bool { return false })
 	}
 	if r.active && passed(r.deadline, c.now) {
 		r.fail(c)

@@ -78,11 +78,11 @@ func (k *Constants) better(p, than *pair) bool {
 	return p.class() > than.class() || p.samples >= k.MinSamples && p.rtt < than.rtt*4/5-k.MinGain
 }
 
-// best returns the best path but except that was answered since then, nil if there is none.
+// best returns the best path but except that works and was heard from since then, nil if there is none.
 func (h *health) best(c *Core, since time.Time, except *pair) *pair {
 	var best *pair
 	for _, p := range c.table.pairs {
-		if p == except || !c.fresh(p) || p.answered.Before(since) {
+		if p == except || !c.fresh(p) || p.life().Before(since) {
 			continue
 		}
 		if best == nil || c.cfg.Constants.better(p, best) {

@@ -55,7 +55,7 @@ func (s *signalling) run(c *Core) {
 		return
 	}
 	s.at = time.Time{}
-	if !s.asked && c.fresh(c.current) {
+	if !s.asked && c.fresh(c.current) && !c.health.doubting() {
 		s.drop()
 		return
 	}
@@ -101,7 +101,7 @@ func (s *signalling) called(c *Core, ev Call) {
 	c.signalled(ev.Candidates)
 	c.act(SendSignal{Signal: SignalAck, Session: ev.Session})
 	s.theirs = ev.Session
-	c.health.raise(c) // The peer may call because it lost what we still think works.
+	c.health.shake(c) // The peer may call because it lost what we still think works.
 	if s.open && !s.at.IsZero() && c.cfg.Self.Compare(c.cfg.Peer) < 0 {
 		return // Glare: ours wins. Theirs got its ACK, and its GO would fire us all the same.
 	}
