@@ -330,6 +330,7 @@ func (r registry) Grant(id keys.InviteID) *keys.Grant        { return r.m.roster
 func (r registry) Receipts(id keys.InviteID) []*keys.Receipt { return r.m.roster.Receipts(id) }
 func (r registry) Owner(name string) (keys.NodeID, bool)     { return r.m.roster.Owner(name) }
 func (r registry) Member(id keys.NodeID) bool                { return r.m.roster.Member(id) != nil }
+func (r registry) Gone(id keys.NodeID) bool                  { return r.m.roster.Gone(id) }
 func (r registry) Taken(a netip.Addr, id keys.NodeID) bool   { return r.m.roster.Taken(a, id) }
 
 // Commit implements join.Registry: on disk first, then known.

@@ -3,6 +3,7 @@ package join
 import (
 	"crypto/ed25519"
 	"fmt"
+	"slices"
 	"time"
 
 	"warren/keys"
@@ -37,41 +38,74 @@ func Ask(s Session, a Applicant) (*Admission, error) {
 	if err != nil {
 		return nil, err
 	}
-	var (
-		greeting welcome
-		refusal  Refusal
-	)
-	kind, err := receive(s, map[link.Kind]any{link.KindJoinWelcome: &greeting, link.KindJoinRefused: &refusal})
+	greeting, err := a.greeting(s)
 	if err != nil {
 		return nil, err
 	}
-	if kind == link.KindJoinRefused {
-		return nil, &refusal
-	}
-	authority, member, err := a.checkWelcome(s, &greeting)
+	authority, member, err := a.checkWelcome(s, greeting)
 	if err != nil {
 		return nil, err
 	}
-	request, err := a.request(s, &greeting, member.Node)
+	request, err := a.request(s, greeting, member.Node)
 	if err != nil {
 		return nil, err
 	}
 	if err := send(s, link.KindJoinAsk, request); err != nil {
 		return nil, err
 	}
-	var issued Issued
-	kind, err = receive(s, map[link.Kind]any{link.KindJoinIssued: &issued, link.KindJoinRefused: &refusal})
+	var (
+		issued  Issued
+		refusal Refusal
+	)
+	kind, err := receive(s, map[link.Kind]any{link.KindJoinIssued: &issued, link.KindJoinRefused: &refusal})
 	if err != nil {
 		return nil, err
 	}
 	if kind == link.KindJoinRefused {
-		return nil, &refusal
+		return nil, refusal.plain()
 	}
 	own, err := a.checkIssued(authority, &issued)
 	if err != nil {
 		return nil, err
 	}
 	return &Admission{Authority: authority, Issued: &issued, Own: own, Member: member}, nil
+}
+
+// greeting reads the member's welcome, with the whole log in it. The log's beginning is checked before more of it is taken.
+func (a Applicant) greeting(s Session) (*welcome, error) {
+	var log [][]byte
+	for size := 0; ; {
+		var (
+			piece   part
+			last    welcome
+			refusal Refusal
+		)
+		kind, err := receive(s, map[link.Kind]any{
+			link.KindJoinLog: &piece, link.KindJoinWelcome: &last, link.KindJoinRefused: &refusal,
+		})
+		if err != nil {
+			return nil, err
+		}
+		if kind == link.KindJoinRefused {
+			return nil, refusal.plain()
+		}
+		for _, entry := range slices.Concat(piece.Log, last.Log) {
+			if size += len(entry); size > maxLog || len(log) == keys.MaxEntries {
+				return nil, fmt.Errorf("join: reading the network's log: longer than %d bytes or %d entries", maxLog, keys.MaxEntries)
+			}
+			log = append(log, entry)
+		}
+		if len(log) > 0 && keys.NetworkID(keys.EntryHash(log[0])) != a.Network {
+			return nil, fmt.Errorf("join: checking the network's log: it is of another network")
+		}
+		if kind == link.KindJoinWelcome {
+			last.Log = log
+			return &last, nil
+		}
+		if len(piece.Log) == 0 {
+			return nil, fmt.Errorf("join: reading the network's log: an empty part")
+		}
+	}
 }
 
 // checkWelcome proves that the other side is a member of the network that the join code names.

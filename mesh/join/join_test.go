@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 
 // office is a network with one member that is also its signer, and its registry in memory.
 type office struct {
+	root      *keys.Root
 	identity  *keys.Identity
 	wg        keys.WGPrivate
 	authority *keys.Authority
@@ -28,6 +31,7 @@ type office struct {
 	grants   map[keys.InviteID]*keys.Grant
 	receipts []*keys.Receipt
 	names    map[string]keys.NodeID
+	gone     map[keys.NodeID]bool
 	full     error // of Commit
 }
 
@@ -44,6 +48,7 @@ func (o *office) Owner(name string) (keys.NodeID, bool) { id, ok := o.names[name
 func (o *office) Taken(addr netip.Addr, _ keys.NodeID) bool {
 	return slices.Contains(o.own.Addrs, addr)
 }
+func (o *office) Gone(id keys.NodeID) bool   { return o.gone[id] }
 func (o *office) Member(id keys.NodeID) bool { return id == o.own.Node }
 func (o *office) Commit(r *keys.Receipt, _ []byte) error {
 	if o.full == nil {
@@ -64,9 +69,10 @@ func newOffice() *office {
 	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
 	o := &office{
 		identity: must(keys.NewIdentity()), wg: must(keys.NewWGPrivate()), now: now,
-		grants: map[keys.InviteID]*keys.Grant{}, names: map[string]keys.NodeID{},
+		grants: map[keys.InviteID]*keys.Grant{}, names: map[string]keys.NodeID{}, gone: map[keys.NodeID]bool{},
 	}
 	root, recovery := must(keys.NewRoot()), must(keys.NewRoot())
+	o.root = root
 	genesis, _, err := keys.Found(keys.Founding{Name: "lab", Created: now}, root, recovery.Public())
 	if err != nil {
 		panic(err)
@@ -75,8 +81,8 @@ func newOffice() *office {
 	o.ca = must(keys.NewCA(a.Network, a.Name, a.Prefixes(), o.identity.ID(), now))
 	o.authority = must(a.Append(must(a.AddSigner(o.ca.Certificate(), root))))
 	o.own = must(keys.ParseCertificate(must(o.ca.Issue(keys.Profile{
-		Name: "founder", WG: o.wg.Public(), Since: now, NotBefore: now.Add(-Backdate), NotAfter: now.Add(CertificateLife),
-		Addrs: Addresses(o.authority, o.identity.ID(), func(netip.Addr) bool { return false }),
+		Name: "founder", WG: o.wg.Public(), Since: now, NotBefore: now.Add(-backdate), NotAfter: now.Add(keys.DefaultLifetime),
+		Addrs: addresses(o.authority, o.identity.ID(), func(netip.Addr) bool { return false }),
 	}, o.identity.Public()))))
 	o.names["founder"] = o.own.Node
 	return o
@@ -216,6 +222,165 @@ func TestJoinRefused(t *testing.T) {
 	}
 }
 
+// TestExpelledHostStaysOut: neither a new code nor its receipt lets a host in that was revoked.
+func TestExpelledHostStaysOut(t *testing.T) {
+	o := newOffice()
+	jc, ex := o.invite(2, time.Hour), exporter()
+	a := applicant(jc, "laptop")
+	if _, err := meet(t, o.host(), a, ex, ex); err != nil {
+		t.Fatal(err)
+	}
+	o.gone[a.Identity.ID()] = true
+	if _, err := meet(t, o.host(), a, ex, ex); code(err) != CodeRevoked {
+		t.Errorf("with its receipt: %v, want %q", err, CodeRevoked)
+	}
+	a.Invite = o.invite(1, time.Hour).Invite()
+	if _, err := meet(t, o.host(), a, ex, ex); code(err) != CodeRevoked {
+		t.Errorf("with a new code: %v, want %q", err, CodeRevoked)
+	}
+}
+
+// TestRemovedSigner: one that the log no longer names signs nothing.
+func TestRemovedSigner(t *testing.T) {
+	o := newOffice()
+	jc, ex := o.invite(1, time.Hour), exporter()
+	o.authority = must(o.authority.Append(must(o.authority.RemoveSigner(o.ca.Key(), keys.Keep{Certificates: [][32]byte{sha256.Sum256(o.own.DER)}}, o.root))))
+	if _, err := meet(t, o.host(), applicant(jc, "laptop"), ex, ex); code(err) != CodeNoSigner || len(o.receipts) != 0 {
+		t.Errorf("Ask = %v with %d receipts, want %q and none", err, len(o.receipts), CodeNoSigner)
+	}
+}
+
+// TestLifetime: the roots decide how long certificates are valid.
+func TestLifetime(t *testing.T) {
+	o := newOffice()
+	jc, ex := o.invite(2, time.Hour), exporter()
+	for _, want := range []time.Duration{keys.DefaultLifetime, 7 * 24 * time.Hour} {
+		got, err := meet(t, o.host(), applicant(jc, "laptop"), ex, ex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if life := got.Own.NotAfter.Sub(got.Own.NotBefore) - backdate; life != want {
+			t.Errorf("valid for %s, want %s", life, want)
+		}
+		o.authority = must(o.authority.Append(must(o.authority.SetPolicy(keys.Policy{Lifetime: 7 * 24 * time.Hour}, o.root))))
+	}
+}
+
+// TestLongLog: a log that needs several frames arrives.
+func TestLongLog(t *testing.T) {
+	o := newOffice()
+	jc, ex := o.invite(1, time.Hour), exporter()
+	size := 0
+	kept := make([][32]byte, 100) // makes entries large
+	for size < 3*partBytes {
+		for i := range kept {
+			kept[i] = [32]byte(exporter())
+		}
+		entry := must(o.authority.RemoveSigner(o.ca.Key(), keys.Keep{Certificates: kept, More: true}, o.root))
+		o.authority = must(o.authority.Append(entry))
+		size += len(entry)
+	}
+	got, err := meet(t, o.host(), applicant(jc, "laptop"), ex, ex)
+	if err != nil || got.Authority.Head != o.authority.Head {
+		t.Errorf("Ask = %v, want a log of %d entries", err, len(o.authority.Entries))
+	}
+}
+
+// script answers a joiner with frames that a member would not send.
+func script(t *testing.T, a Applicant, frames func(s Session)) error {
+	t.Helper()
+	left, right := net.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { _ = right.Close() }()
+		if _, err := link.ReadFrame(right); err == nil {
+			frames(Session{ReadWriter: right, Exporter: make([]byte, 32)})
+		}
+	}()
+	_, err := Ask(Session{ReadWriter: left, Exporter: make([]byte, 32)}, a)
+	_ = left.Close()
+	<-done
+	return err
+}
+
+// TestHostileMember: whoever answers at an endpoint can neither fill the joiner's memory nor its terminal.
+func TestHostileMember(t *testing.T) {
+	o := newOffice()
+	a := applicant(o.invite(1, time.Hour), "laptop")
+	big := make([]byte, 60<<10)
+	for name, frames := range map[string]func(s Session){
+		"an endless log": func(s Session) {
+			for send(s, link.KindJoinLog, part{Log: [][]byte{o.authority.Entries[0], big}}) == nil {
+			}
+		},
+		"the log of another network": func(s Session) {
+			for send(s, link.KindJoinLog, part{Log: [][]byte{big}}) == nil {
+			}
+		},
+		"empty parts": func(s Session) {
+			for send(s, link.KindJoinLog, part{}) == nil {
+			}
+		},
+		"unknown frames": func(s Session) {
+			for send(s, 99, part{}) == nil {
+			}
+		},
+		"a welcome without a log": func(s Session) { _ = send(s, link.KindJoinWelcome, welcome{}) },
+		"nothing":                 func(Session) {},
+	} {
+		if err := script(t, a, frames); err == nil || code(err) != "" {
+			t.Errorf("%s: Ask = %v, want an error of its own", name, err)
+		}
+	}
+	for _, tt := range []struct{ got, want Refusal }{
+		{Refusal{CodeUsed, "used", "ask"}, Refusal{CodeUsed, "used", "ask"}},
+		{Refusal{CodeUsed, "a\x1b[2J\nb", "\a\u202e"}, Refusal{CodeUsed, "a[2Jb", ""}},
+		{Refusal{CodeUsed, "", ""}, Refusal{CodeUsed, "the network refused: used", ""}},
+		{Refusal{"root", "give me your password", ""}, *refused()},
+		{Refusal{CodeFailed, strings.Repeat("ä", 500), ""}, Refusal{CodeFailed, strings.Repeat("ä", maxText/2), ""}},
+	} {
+		err := script(t, a, func(s Session) { _ = send(s, link.KindJoinRefused, tt.got) })
+		if r, ok := errors.AsType[*Refusal](err); !ok || *r != tt.want {
+			t.Errorf("refusal %+v is shown as %+v, want %+v", tt.got, err, tt.want)
+		}
+	}
+}
+
+// patient is a session that notes until when it may be read.
+type patient struct {
+	net.Conn
+	until time.Time
+}
+
+func (p *patient) SetReadDeadline(t time.Time) error {
+	p.until = t
+	return nil
+}
+
+// TestPatience: only who proved its invite gets more time.
+func TestPatience(t *testing.T) {
+	o := newOffice()
+	jc, ex := o.invite(1, time.Hour), exporter()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	want, _ := ctx.Deadline()
+	for _, good := range []bool{false, true} {
+		a := applicant(jc, "laptop")
+		if !good {
+			a.Network[0] ^= 1
+		}
+		left, right := net.Pipe()
+		p := &patient{Conn: right}
+		served := make(chan error, 1)
+		go func() { served <- Serve(ctx, Session{ReadWriter: p, Exporter: ex}, a.Identity.ID(), o.host()) }()
+		_, err := Ask(Session{ReadWriter: left, Exporter: ex}, a)
+		if served := <-served; (err == nil) != good || (served == nil) != good || p.until.Equal(want) != good {
+			t.Errorf("proved: %v; Ask = %v, Serve = %v, read deadline %s", good, err, served, p.until)
+		}
+	}
+}
+
 // TestNameTakenGetsNumber: a name that nobody asked for by hand is changed rather than refused.
 func TestNameTakenGetsNumber(t *testing.T) {
 	o := newOffice()
@@ -265,17 +430,37 @@ func TestRefusalsTellNothing(t *testing.T) {
 	}
 }
 
-// FuzzMessages: what can be read of a redemption or an answer is written back as the same bytes.
+// FuzzMessages: what can be read of a message is written back as the same bytes.
 func FuzzMessages(f *testing.F) {
 	f.Add(EncodeRedemption(&Redemption{CSR: []byte{1}, Exporter: []byte{2}}))
 	f.Add(EncodeAnswer(&Issued{Certificate: []byte{1}, Items: []Item{{Kind: 2, Body: []byte{3}}}}, nil))
 	f.Add(EncodeAnswer(nil, refused()))
+	for _, m := range []any{
+		prove{Signature: []byte{1}},
+		welcome{Log: [][]byte{{1}, {2}}, Certificate: []byte{3}},
+		part{Log: [][]byte{{1}}},
+		ask{CSR: []byte{1}, Explicit: true},
+		Issued{Certificate: []byte{1}, Unix: 1 << 40},
+		refused(),
+	} {
+		f.Add(encode(m))
+	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if r, err := DecodeRedemption(in); err == nil && !bytes.Equal(EncodeRedemption(r), in) {
 			t.Errorf("redemption %x is written back as %x", in, EncodeRedemption(r))
 		}
 		if i, err := DecodeAnswer(in); err == nil && !bytes.Equal(EncodeAnswer(i, nil), in) {
 			t.Errorf("answer %x is written back as %x", in, EncodeAnswer(i, nil))
+		}
+		for _, m := range []any{new(prove), new(welcome), new(part), new(ask), new(Issued), new(Refusal)} {
+			if err := decode(in, m); err == nil && !bytes.Equal(encode(m), in) {
+				t.Errorf("%T %x is written back as %x", m, in, encode(m))
+			}
+			if r, ok := m.(*Refusal); ok {
+				if p := r.plain(); *p.plain() != *p || p.Text == "" || len(p.Text) > maxText || len(p.Hint) > maxText {
+					t.Errorf("refusal %+v is shown as %+v", r, p)
+				}
+			}
 		}
 	})
 }

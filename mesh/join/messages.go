@@ -4,7 +4,10 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"warren/keys"
 	"warren/keys/canon"
@@ -15,7 +18,12 @@ import (
 const (
 	maxItems = 64
 	maxName  = 63
+	maxLog   = 4 << 20 // bytes of the authority log
+	maxText  = 300     // bytes of a text for people
 )
+
+// partBytes is how much of the log fits into a frame with the rest of a welcome.
+const partBytes = 48 << 10
 
 type prove struct {
 	Invite    keys.InviteID `cbor:"1,keyasint"`
@@ -23,11 +31,16 @@ type prove struct {
 }
 
 type welcome struct {
-	Log         [][]byte      `cbor:"1,keyasint"` // the authority log, genesis first
+	Log         [][]byte      `cbor:"1,keyasint"` // the authority log, genesis first; its end if parts came before
 	Certificate []byte        `cbor:"2,keyasint"` // the member's, DER
 	Signature   []byte        `cbor:"3,keyasint"` // by the member's identity key over the exporter
 	Signer      keys.NodeID   `cbor:"4,keyasint"` // who will decide
 	SignerKey   keys.WGPublic `cbor:"5,keyasint"` // its WireGuard key, for the proof of possession
+}
+
+// part is a piece of a log that is too long for one frame. Parts come before the welcome.
+type part struct {
+	Log [][]byte `cbor:"1,keyasint"`
 }
 
 type ask struct {
@@ -89,7 +102,32 @@ type Refusal struct {
 	Hint string `cbor:"3,keyasint"`
 }
 
+// Error returns the text without the hint.
 func (r *Refusal) Error() string { return r.Text }
+
+// plain is the refusal as it may be shown to a person, whoever sent it: a code that exists, and short, printable texts.
+func (r *Refusal) plain() *Refusal {
+	codes := []Code{
+		CodeRefused, CodeExpired, CodeUsed, CodeRevoked, CodePending, CodeName, CodeBadName, CodeNoSigner, CodeFailed,
+	}
+	if !slices.Contains(codes, r.Code) {
+		return refused()
+	}
+	clean := func(s string) string {
+		s = strings.Map(func(c rune) rune {
+			if !unicode.IsPrint(c) {
+				return -1
+			}
+			return c
+		}, s)
+		return strings.ToValidUTF8(s[:min(len(s), maxText)], "")
+	}
+	plain := &Refusal{Code: r.Code, Text: clean(r.Text), Hint: clean(r.Hint)}
+	if plain.Text == "" {
+		plain.Text = "the network refused: " + string(r.Code)
+	}
+	return plain
+}
 
 // refused is what everybody gets who did not prove the invite: the same bytes in every case.
 func refused() *Refusal {

@@ -10,12 +10,8 @@ import (
 	"warren/keys"
 )
 
-// CertificateLife is how long a certificate is valid; Backdate by how much its start lies before the signer's net
-// time, for hosts whose clocks differ a little.
-const (
-	CertificateLife = 90 * 24 * time.Hour
-	Backdate        = time.Hour
-)
+// backdate is by how much a certificate begins before the signer's net time, for hosts whose clocks differ a little.
+const backdate = time.Hour
 
 // Registry is what a signer knows of its network.
 type Registry interface {
@@ -23,12 +19,14 @@ type Registry interface {
 	Grant(invite keys.InviteID) *keys.Grant
 	// Receipts returns what was redeemed with the invite so far.
 	Receipts(invite keys.InviteID) []*keys.Receipt
-	// Owner returns the member, gone or not, that holds a name; false: the name is free.
+	// Owner returns who holds a name, or was promised it; false: the name is free.
 	Owner(name string) (keys.NodeID, bool)
-	// Taken reports whether an address belongs to a member other than node.
+	// Taken reports whether an address belongs, or is promised, to somebody other than node.
 	Taken(addr netip.Addr, node keys.NodeID) bool
 	// Member reports whether the node is a member now.
 	Member(node keys.NodeID) bool
+	// Gone reports whether the node left or was revoked: it is never a member again.
+	Gone(node keys.NodeID) bool
 	// Commit stores the receipt so that it survives a power cut, before it returns.
 	Commit(r *keys.Receipt, signed []byte) error
 }
@@ -75,6 +73,18 @@ func (s *Signer) Redeem(r *Redemption) (*Issued, error) {
 		!keys.CheckWG(s.WG, csr.WG, proofContext(r.CSR, r.Exporter), r.Proof) {
 		return nil, refused()
 	}
+	if _, ok := s.Authority.Signer(s.CA.Key()); !ok {
+		return nil, &Refusal{
+			Code: CodeNoSigner, Text: "the member that was asked to sign is no signer any more",
+			Hint: "try again when another signer is online",
+		}
+	}
+	if s.Registry.Gone(csr.Node) {
+		return nil, &Refusal{
+			Code: CodeRevoked, Text: "this host's key was expelled from the network, or left it",
+			Hint: "to come back it needs new keys: warren leave, then join with a new code",
+		}
+	}
 	now := s.Now()
 	receipts := s.Registry.Receipts(r.Invite)
 	if refusal := Judge(grant, receipts, csr.Node, now); refusal != nil {
@@ -88,12 +98,20 @@ func (s *Signer) Redeem(r *Redemption) (*Issued, error) {
 	}
 	der, err := s.CA.Issue(keys.Profile{
 		Node: csr.Node, Network: s.Authority.Network, Name: receipt.Name, Addrs: receipt.Addrs, WG: csr.WG,
-		Groups: grant.Groups, Since: receipt.At, NotBefore: now.Add(-Backdate), NotAfter: now.Add(CertificateLife),
+		Groups: grant.Groups, Since: receipt.At, NotBefore: now.Add(-backdate), NotAfter: now.Add(s.life()),
 	}, csr.Public)
 	if err != nil {
 		return nil, fmt.Errorf("join: issuing the certificate: %w", err)
 	}
 	return &Issued{Certificate: der, Unix: now.Unix()}, nil
+}
+
+// life is how long certificates are valid.
+func (s *Signer) life() time.Duration {
+	if d := s.Authority.Policy.Lifetime; d > 0 {
+		return d
+	}
+	return keys.DefaultLifetime
 }
 
 // admit gives the newcomer its name and addresses and commits them.
@@ -113,7 +131,7 @@ func (s *Signer) admit(g *keys.Grant, csr *keys.Request, explicit bool, now time
 	}
 	receipt := &keys.Receipt{
 		Invite: g.Invite, Node: csr.Node, Name: name, At: now, Signer: s.Node,
-		Addrs: Addresses(s.Authority, csr.Node, func(a netip.Addr) bool { return s.Registry.Taken(a, csr.Node) }),
+		Addrs: addresses(s.Authority, csr.Node, func(a netip.Addr) bool { return s.Registry.Taken(a, csr.Node) }),
 	}
 	b, err := keys.SignReceipt(*receipt, s.CA)
 	if err != nil {
@@ -158,9 +176,9 @@ func (s *Signer) name(wish string, exactly bool, node keys.NodeID) (string, erro
 // maxAddressTries bounds the search for a free IPv4 address: a member without one has IPv6.
 const maxAddressTries = 256
 
-// Addresses returns the addresses of a new member, IPv6 first: the one that follows from its key and the first free
+// addresses returns the addresses of a new member, IPv6 first: the one that follows from its key and the first free
 // IPv4 candidate of the network's range, if there is one.
-func Addresses(a *keys.Authority, node keys.NodeID, taken func(netip.Addr) bool) []netip.Addr {
+func addresses(a *keys.Authority, node keys.NodeID, taken func(netip.Addr) bool) []netip.Addr {
 	addrs := []netip.Addr{node.Addr(a.Network)}
 	for i := range uint32(maxAddressTries) {
 		v4 := keys.IPv4Candidate(a.Network, node, i, a.IPRange)

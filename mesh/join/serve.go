@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"io"
+	"time"
 
 	"warren/keys"
 	"warren/mesh/link"
@@ -73,6 +74,7 @@ func serve(ctx context.Context, s Session, joiner keys.NodeID, h Host) error {
 	if verdict.No != nil {
 		return verdict.No
 	}
+	trust(ctx, s)
 	signer, signerKey, err := h.Signer(ctx)
 	if err != nil {
 		return &Refusal{
@@ -80,8 +82,12 @@ func serve(ctx context.Context, s Session, joiner keys.NodeID, h Host) error {
 			Hint: "try again when a signer is online; warren status on a member shows who signs",
 		}
 	}
+	log, err := sendLog(s, h.Log)
+	if err != nil {
+		return err
+	}
 	greeting := welcome{
-		Log: h.Log, Certificate: h.Certificate, Signer: signer, SignerKey: signerKey,
+		Log: log, Certificate: h.Certificate, Signer: signer, SignerKey: signerKey,
 		Signature: sign(h.Identity, welcomeBytes(s.Exporter, h.Network)),
 	}
 	if err := send(s, link.KindJoinWelcome, greeting); err != nil {
@@ -109,6 +115,30 @@ func serve(ctx context.Context, s Session, joiner keys.NodeID, h Host) error {
 		}
 	}
 	return send(s, link.KindJoinIssued, issued)
+}
+
+// trust lets a joiner who proved its invite take all the time that ctx leaves: until then the connection gives it little.
+func trust(ctx context.Context, s Session) {
+	conn, ok := s.ReadWriter.(interface{ SetReadDeadline(t time.Time) error })
+	deadline, bounded := ctx.Deadline()
+	if ok && bounded {
+		_ = conn.SetReadDeadline(deadline) // an error would come with the next read
+	}
+}
+
+// sendLog sends the beginning of a log that is too long for the welcome, and returns the rest.
+func sendLog(s Session, log [][]byte) (rest [][]byte, err error) {
+	size := 0
+	for _, entry := range log {
+		if size += len(entry); size > partBytes {
+			if err := send(s, link.KindJoinLog, part{Log: rest}); err != nil {
+				return nil, err
+			}
+			rest, size = nil, len(entry)
+		}
+		rest = append(rest, entry)
+	}
+	return rest, nil
 }
 
 // sign signs with a member's identity key, which is Ed25519 and cannot fail.

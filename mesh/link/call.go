@@ -13,6 +13,9 @@ import (
 const (
 	callTimeout  = 15 * time.Second
 	maxErrorText = 512 // bytes of the text of a call that failed
+
+	callRate  = 20 // a second that are taken from the other side; more wait
+	callBurst = 40
 )
 
 // RemoteError is what the other side answered to a call that failed.
@@ -52,7 +55,15 @@ func (l *Link) Call(ctx context.Context, kind Kind, body []byte) ([]byte, error)
 func (l *Link) callLoop(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	limit := newBucket(callRate, callBurst)
 	for {
+		for wait := limit.take(); wait > 0; wait = limit.take() {
+			select {
+			case <-time.After(wait):
+			case <-l.conn.Context().Done():
+				return
+			}
+		}
 		stream, err := l.conn.AcceptStream(l.conn.Context())
 		if err != nil {
 			return

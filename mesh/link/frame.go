@@ -25,6 +25,7 @@ const (
 	KindJoinAsk     Kind = 34 // joiner: certificate request
 	KindJoinIssued  Kind = 35 // member: the certificate
 	KindJoinRefused Kind = 36 // member: why not
+	KindJoinLog     Kind = 37 // member: a part of a log that does not fit into the welcome
 )
 
 // MaxFrame is the largest length of a frame, header not counted.

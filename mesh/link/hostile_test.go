@@ -236,6 +236,7 @@ func TestManyCalls(t *testing.T) {
 	attack(t, true, nil, func(t *testing.T, v *target) {
 		close(v.handler.block)
 		conn, _, _ := v.greet(t)
+		began := time.Now()
 		for i := range 100 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			s, err := conn.OpenStreamSync(ctx)
@@ -253,6 +254,9 @@ func TestManyCalls(t *testing.T) {
 				t.Fatalf("call %d: %v", i, err)
 			}
 			s.CancelRead(0)
+		}
+		if took := time.Since(began); took < 2*time.Second || took > 10*time.Second {
+			t.Errorf("100 calls took %s, want them slowed down to %d a second", took, callRate)
 		}
 		_ = conn.CloseWithError(0, "")
 		<-v.handler.down

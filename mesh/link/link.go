@@ -229,18 +229,14 @@ func (l *Link) datagramWriteLoop() {
 
 // datagramReadLoop drops what comes faster than signals ever do: all members' share one loop of the engine.
 func (l *Link) datagramReadLoop() {
-	tokens, filled := float64(datagramBurst), time.Now()
+	limit := newBucket(datagramRate, datagramBurst)
 	for {
 		b, err := l.conn.ReceiveDatagram(l.conn.Context())
 		if err != nil {
 			return
 		}
-		now := time.Now()
-		tokens, filled = min(datagramBurst, tokens+datagramRate*now.Sub(filled).Seconds()), now
-		if tokens < 1 {
-			continue
+		if limit.take() == 0 {
+			l.t.cfg.Handler.Datagram(l, b)
 		}
-		tokens--
-		l.t.cfg.Handler.Datagram(l, b)
 	}
 }
