@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"warren/keys"
-	"warren/mesh/state"
 )
 
 // Found makes the keys, the log and the certificate of a founder, and writes them down. recovery is the second root
@@ -49,10 +48,10 @@ func (v Vault) Found(name, host string, ipRange netip.Prefix, now time.Time) (
 	if m.Own, err = keys.ParseCertificate(der); err != nil {
 		return nil, nil, nil, err
 	}
-	if err = v.write(state.RootFile, m.Root); err != nil {
+	if err = v.write(rootFile, m.Root); err != nil {
 		return nil, nil, nil, err
 	}
-	if err = v.write(state.SignerFile, m.CA); err != nil {
+	if err = v.write(signerFile, m.CA); err != nil {
 		return nil, nil, nil, err
 	}
 	return m, authority, recovery, v.Establish(m.Own, authority)

@@ -10,7 +10,6 @@ import (
 
 	"warren/keys"
 	"warren/keys/canon"
-	"warren/mesh/state"
 )
 
 // Member is what a host holds to be a member of its network. Root and CA are nil but on hosts that hold a root key, or
@@ -23,6 +22,16 @@ type Member struct {
 	Own      *keys.Certificate
 }
 
+// The files, under the names by which package state knows what is a key and what belongs to a membership.
+const (
+	identityFile    = "identity.pem"
+	wireGuardFile   = "wireguard.pem"
+	rootFile        = "root.pem"
+	signerFile      = "signer.pem"
+	certificateFile = "certificate.pem"
+	authorityFile   = "authority.cbor"
+)
+
 // Folder is what the package needs of a *state.Folder.
 type Folder interface {
 	// ReadFile returns an error that wraps fs.ErrNotExist if there is no such file.
@@ -32,8 +41,6 @@ type Folder interface {
 	// Remove is no error if there is no such file.
 	Remove(name string) error
 }
-
-var _ Folder = (*state.Folder)(nil)
 
 // Vault reads and writes the files that make a membership.
 type Vault struct{ Folder }
@@ -57,17 +64,17 @@ func (v Vault) Load() (*Member, *keys.Authority, error) {
 }
 
 func (v Vault) certificate() (*keys.Certificate, error) {
-	text, err := v.ReadFile(state.CertificateFile)
+	text, err := v.ReadFile(certificateFile)
 	if err != nil {
 		return nil, err
 	}
 	block, _ := pem.Decode(text)
 	if block == nil || block.Type != pemCertificate {
-		return nil, fmt.Errorf("vault: %s is no certificate in PEM", state.CertificateFile)
+		return nil, fmt.Errorf("vault: %s is no certificate in PEM", certificateFile)
 	}
 	c, err := keys.ParseCertificate(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("vault: %s: %w", state.CertificateFile, err)
+		return nil, fmt.Errorf("vault: %s: %w", certificateFile, err)
 	}
 	return c, nil
 }
@@ -79,30 +86,30 @@ func (v Vault) rest(own *keys.Certificate) (*Member, *keys.Authority, error) {
 	m := &Member{Own: own}
 	authority, err := v.log()
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", state.AuthorityFile, err)
+		return nil, nil, fmt.Errorf("%s: %w", authorityFile, err)
 	}
-	if m.Identity, err = read(v, state.IdentityFile, keys.ParseIdentityPEM); err != nil {
+	if m.Identity, err = read(v, identityFile, keys.ParseIdentityPEM); err != nil {
 		return nil, nil, err
 	}
-	if m.WG, err = read(v, state.WireGuardFile, keys.ParseWGPrivatePEM); err != nil {
+	if m.WG, err = read(v, wireGuardFile, keys.ParseWGPrivatePEM); err != nil {
 		return nil, nil, err
 	}
 	for file, fits := range map[string]bool{
-		state.IdentityFile: own.Node == m.Identity.ID(), state.WireGuardFile: own.WG == m.WG.Public(),
-		state.AuthorityFile: own.Network == authority.Network,
+		identityFile: own.Node == m.Identity.ID(), wireGuardFile: own.WG == m.WG.Public(),
+		authorityFile: own.Network == authority.Network,
 	} {
 		if !fits {
-			return nil, nil, fmt.Errorf("%s and %s do not belong together", state.CertificateFile, file)
+			return nil, nil, fmt.Errorf("%s and %s do not belong together", certificateFile, file)
 		}
 	}
-	if m.Root, err = read(v, state.RootFile, keys.ParseRootPEM); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if m.Root, err = read(v, rootFile, keys.ParseRootPEM); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
-	if m.CA, err = read(v, state.SignerFile, keys.ParseCAPEM); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if m.CA, err = read(v, signerFile, keys.ParseCAPEM); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
 	if m.CA != nil && (m.CA.Node() != own.Node || m.CA.Signer().Network != own.Network) {
-		return nil, nil, fmt.Errorf("%s and %s do not belong together", state.CertificateFile, state.SignerFile)
+		return nil, nil, fmt.Errorf("%s and %s do not belong together", certificateFile, signerFile)
 	}
 	return m, authority, nil
 }
@@ -125,23 +132,23 @@ func read[T any](v Vault, name string, parse func([]byte) (T, error)) (T, error)
 // repeated after a crash must come from the same host. What a founding that was cut off has left is removed. A host that
 // is a member is an error, and so are keys that cannot be read: they are never replaced.
 func (v Vault) MakeKeys() (*Member, error) {
-	switch _, err := v.ReadFile(state.CertificateFile); {
+	switch _, err := v.ReadFile(certificateFile); {
 	case err == nil:
 		return nil, errors.New("vault: making keys: this host is a member")
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	for _, name := range []string{state.RootFile, state.SignerFile} {
+	for _, name := range []string{rootFile, signerFile} {
 		if err := v.Remove(name); err != nil {
 			return nil, err
 		}
 	}
 	m := new(Member)
 	var err error
-	if m.WG, err = obtain(v, state.WireGuardFile, keys.ParseWGPrivatePEM, keys.NewWGPrivate); err != nil {
+	if m.WG, err = obtain(v, wireGuardFile, keys.ParseWGPrivatePEM, keys.NewWGPrivate); err != nil {
 		return nil, fmt.Errorf("vault: making keys: %w", err)
 	}
-	if m.Identity, err = obtain(v, state.IdentityFile, keys.ParseIdentityPEM, keys.NewIdentity); err != nil {
+	if m.Identity, err = obtain(v, identityFile, keys.ParseIdentityPEM, keys.NewIdentity); err != nil {
 		return nil, fmt.Errorf("vault: making keys: %w", err)
 	}
 	return m, nil
@@ -170,7 +177,7 @@ func (v Vault) write(name string, key pemKey) error {
 }
 
 func (v Vault) log() (*keys.Authority, error) {
-	b, err := v.ReadFile(state.AuthorityFile)
+	b, err := v.ReadFile(authorityFile)
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +194,7 @@ func (v Vault) WriteLog(a *keys.Authority) error {
 	if err != nil {
 		return err
 	}
-	return v.WriteFile(state.AuthorityFile, b)
+	return v.WriteFile(authorityFile, b)
 }
 
 // Establish writes a new membership to disk, the certificate last: with it the host is a member.
@@ -195,5 +202,5 @@ func (v Vault) Establish(own *keys.Certificate, authority *keys.Authority) error
 	if err := v.WriteLog(authority); err != nil {
 		return err
 	}
-	return v.WriteFile(state.CertificateFile, pem.EncodeToMemory(&pem.Block{Type: pemCertificate, Bytes: own.DER}))
+	return v.WriteFile(certificateFile, pem.EncodeToMemory(&pem.Block{Type: pemCertificate, Bytes: own.DER}))
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,8 @@ type shelf struct {
 	done  bool // the change at which it is killed happens
 	dead  bool
 }
+
+var _ Folder = (*state.Folder)(nil)
 
 func newShelf() *shelf { return &shelf{files: map[string][]byte{}, left: -1} }
 
@@ -100,6 +103,17 @@ func TestFoundWithoutIPv4(t *testing.T) {
 	m, _, _, err := Vault{newShelf()}.Found("lab", "first", netip.MustParsePrefix("100.115.92.0/24"), now)
 	if err != nil || len(m.Own.Addrs) != 1 {
 		t.Errorf("Found: %v, %v", m, err)
+	}
+}
+
+// TestNames: the folder must know which files are keys, or it would not protect and wipe them.
+func TestNames(t *testing.T) {
+	got := []string{identityFile, wireGuardFile, rootFile, signerFile, certificateFile, authorityFile}
+	want := []string{
+		state.IdentityFile, state.WireGuardFile, state.RootFile, state.SignerFile, state.CertificateFile, state.AuthorityFile,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("files %q here, %q in package state", got, want)
 	}
 }
 
