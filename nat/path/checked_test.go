@@ -55,7 +55,7 @@ func (c *checked) step(now time.Time, ev Event) []Action {
 		if _, ok := act.(SendCheck); ok {
 			checks++
 		}
-		c.action(act, ev)
+		c.action(act)
 	}
 	if checks != c.prober.sent-was {
 		c.fault("%d checks asked for, %d counted", checks, c.prober.sent-was)
@@ -98,7 +98,7 @@ func (c *checked) before(ev Event) {
 	}
 }
 
-func (c *checked) action(act Action, ev Event) {
+func (c *checked) action(act Action) {
 	switch act := act.(type) {
 	case SendCheck:
 		to := act.Path.Remote
@@ -119,9 +119,6 @@ func (c *checked) action(act Action, ev Event) {
 	case SendSignal:
 		if act.Signal == SignalAck && !c.asked[act.Session] {
 			c.fault("ack of session %x, which the peer did not call", act.Session)
-		}
-		if call, ok := ev.(Call); ok && act.Signal == SignalCall && act.Session == call.Session {
-			c.fault("a call answered by the same call")
 		}
 	case Wake:
 		if !act.At.After(c.now) {

@@ -128,6 +128,7 @@ func (t *NAT) out(p Packet) {
 // open makes a mapping, nil if all ports are in use.
 func (t *NAT) open(key flow) *mapping {
 	n := t.at.net
+	t.close(t.byFlow[key])
 	port := key.from.Port()
 	for range 65536 {
 		switch t.cfg.Ports {
@@ -139,10 +140,8 @@ func (t *NAT) open(key flow) *mapping {
 		case PreservePorts:
 		}
 		old := t.byPort[port]
-		if port != 0 && (old == nil || old.key == key || n.clock().Sub(old.used) > t.cfg.Timeout) {
-			if old != nil {
-				delete(t.byFlow, old.key)
-			}
+		if port != 0 && (old == nil || n.clock().Sub(old.used) > t.cfg.Timeout) {
+			t.close(old)
 			m := &mapping{key: key, outer: port, asked: map[netip.AddrPort]time.Time{}}
 			t.byFlow[key], t.byPort[port] = m, m
 			return m
@@ -150,6 +149,14 @@ func (t *NAT) open(key flow) *mapping {
 		port++
 	}
 	return nil
+}
+
+// close forgets m, which may be nil.
+func (t *NAT) close(m *mapping) {
+	if m != nil {
+		delete(t.byFlow, m.key)
+		delete(t.byPort, m.outer)
+	}
 }
 
 // receive takes a packet from outside.

@@ -2,8 +2,9 @@
 // all drawn from one seed. It carries UDP datagrams only and knows nothing of what is in them.
 //
 // It runs in one of two ways. With Run it is an event heap on virtual time, on the caller's goroutine: the same seed
-// and the same calls give the same Trace, bit for bit. With Config.Live and Serve it follows the clock, which inside testing/synctest
-// is a fake one; hosts then give packet connections, and only the draws of chance are repeatable, not their order.
+// and the same calls give the same Trace, bit for bit. With Config.Live and Serve it follows the clock, which inside
+// testing/synctest is a fake one; hosts then give packet connections, and only the draws of chance are repeatable, not
+// their order.
 //
 // It is made for tests of package path and of the shell above it.
 package simnet

@@ -112,6 +112,42 @@ func TestMappingEnds(t *testing.T) {
 	}
 }
 
+// A port that changed hands belongs to the new mapping alone.
+func TestPortChangesHands(t *testing.T) {
+	n := simnet.New(simnet.Config{})
+	far := listen(t, n.Internet().Host(ip("198.51.100.1")), 1)
+	cfg := simnet.PortRestricted()
+	cfg.Timeout = time.Minute
+	router := n.Internet().NAT(ip("203.0.113.1"), cfg)
+	a := listen(t, router.Inside().Host(ip("10.0.0.2")), 7)
+	b := listen(t, router.Inside().Host(ip("10.0.0.3")), 7)
+	for i, step := range []struct {
+		from *box
+		wait time.Duration
+		want uint16
+	}{
+		{a, 2 * time.Minute, 7},
+		{b, time.Second, 7}, // a's mapping is over
+		{a, 2 * time.Minute, 8},
+		{a, time.Second, 7},
+		{b, time.Second, 8},
+	} {
+		step.from.Send(7, at("198.51.100.1:1"), nil)
+		n.Run(step.wait)
+		if got := far.last().Port(); got != step.want {
+			t.Errorf("step %d came from port %d, want %d", i, got, step.want)
+		}
+	}
+	a.Send(7, at("198.51.100.9:1"), nil) // a's mapping must still know whom else it sent to
+	n.Run(time.Second)
+	far.Send(1, at("203.0.113.1:7"), nil)
+	far.Send(1, at("203.0.113.1:8"), nil)
+	n.Run(time.Second)
+	if len(a.from) != 1 || len(b.from) != 1 {
+		t.Errorf("a got %d answers and b %d, want one each", len(a.from), len(b.from))
+	}
+}
+
 func TestHairpinAndDoubleNAT(t *testing.T) {
 	for _, hairpin := range []bool{false, true} {
 		n := simnet.New(simnet.Config{})
