@@ -7,6 +7,7 @@ package config
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -57,7 +58,7 @@ func Load(base Config, state, path string, flags Flags) (Config, error) {
 	if name == "" {
 		name = FilePath(state)
 	}
-	text, err := os.ReadFile(name)
+	text, err := read(name)
 	if errors.Is(err, fs.ErrNotExist) && path == "" {
 		text, err = nil, nil
 	}
@@ -69,6 +70,16 @@ func Load(base Config, state, path string, flags Flags) (Config, error) {
 		return Config{}, err
 	}
 	return c.with(flags)
+}
+
+// read reads a file, of one that is too large no more than shows that.
+func read(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 
 // Pinned reports where a key is pinned so that "warren set" may not change it: "FILE:LINE", or the flag.

@@ -89,6 +89,19 @@ func TestParseRefuses(t *testing.T) {
 		{"relay_rate = 20", `want a string, got a number`, "20mbit"},
 		{"metered = 1", `metered: want true or false, got a number`, ""},
 		{"proxy = \"socks5://x\"", `proxy: not "env"`, ""},
+		{"metered = true\n\"sto\\u0062\" = 1", `f:2: unknown key "stob"`, "nearest"},
+		{"proxy = \"\"\"\nmetered = 1\n\"\"\"\nmetered = 1", `f:3: proxy:`, ""},
+		{"stun = [\n\"a:1\",\n# metered = 1\n]\nmetered = 1", `f:5: metered:`, ""},
+		{"metered = true\n[[stun]]\na = 1", `f:2: stun: want a list, got something else`, ""},
+		{"metered = true\n\nproxy.a.b = 1", `f:3: proxy:`, ""},
+		{"relay_rate = \"0.0001kbit\"", `not a number and one of`, ""},
+		{"interface = \"" + strings.Repeat("a", 600) + "\"", `f:1: interface: longer than`, ""},
+		{strings.Repeat("a", 600) + " = 1", `f:1: unknown key "aaa`, ""},
+		{"a = " + strings.Repeat("[", 2000), `f:1: `, ""},
+		{"a = " + strings.Repeat("[\n", 30<<10), `f:`, ""},
+		{"\n" + strings.Repeat("a.", 1000) + "a = 1", `f:2: unknown key "a"`, ""},
+		{"\n" + strings.Repeat("a.", 30<<10) + "a = 1", `f:2: a line of more than`, ""},
+		{strings.Repeat("#", 70<<10), `larger than 64 KiB`, ""},
 		{"metered = true\nmetered = true", `f:2: `, ""},
 		{"metered = \n", `f:1: `, ""},
 		{"a = \xff", `f:1: `, ""},
@@ -134,6 +147,9 @@ func TestLoad(t *testing.T) {
 		t.Errorf("got %q and %d, %v; want other0 and 1000", c.Interface, c.ListenPort, err)
 	}
 
+	if _, err := Load(set, dir, "/dev/zero", Flags{}); err == nil {
+		t.Error("a file without end was read")
+	}
 	var e *Error
 	if _, err = Load(set, dir, filepath.Join(dir, "missing.toml"), Flags{}); !errors.As(err, &e) {
 		t.Errorf("a named file that is missing: got %v, want an *Error", err)
@@ -184,8 +200,8 @@ func FuzzParse(f *testing.F) {
 		c, err := Parse(Default(), "f", []byte(text))
 		if err != nil {
 			var e *Error
-			if !errors.As(err, &e) || e.File != "f" || e.Message == "" {
-				t.Fatalf("got %#v, want an *Error with file and message", err)
+			if !errors.As(err, &e) || e.File != "f" || e.Message == "" || e.Line < 1 && len(text) <= maxFile {
+				t.Fatalf("got %#v, want an *Error with file, line and message", err)
 			}
 			return
 		}

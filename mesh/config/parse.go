@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,17 +11,30 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// maxFile is the size of a configuration file that is still read.
-const maxFile = 1 << 20
+// maxFile is the size of a configuration file that is still read. The decoder recurses: a larger one could exhaust the
+// stack.
+const maxFile = 64 << 10
+
+// maxLine is the longest line: the decoder's time grows with the square of a key's length.
+const maxLine = 2 << 10
 
 // Parse reads the text of a configuration file over base; name is for messages. An unknown key, a value of the wrong
 // type or out of range is an *Error with its line.
 func Parse(base Config, name string, text []byte) (Config, error) {
 	if len(text) > maxFile {
-		return Config{}, &Error{File: name, Message: "larger than 1 MiB"}
+		return Config{}, &Error{File: name, Message: "larger than 64 KiB"}
+	}
+	for i, line := range bytes.Split(text, []byte("\n")) {
+		if len(line) > maxLine {
+			return Config{}, &Error{File: name, Line: i + 1, Message: fmt.Sprintf("a line of more than %d bytes", maxLine)}
+		}
 	}
 	var values map[string]any
 	md, err := toml.Decode(string(text), &values)
+	if err != nil {
+		return Config{}, syntaxError(name, err)
+	}
+	lines, err := linesOf(text)
 	if err != nil {
 		return Config{}, syntaxError(name, err)
 	}
@@ -29,12 +43,11 @@ func Parse(base Config, name string, text []byte) (Config, error) {
 	if c.pins == nil {
 		c.pins = make(map[string]string)
 	}
-	lines := newFinder(string(text))
 	for _, key := range md.Keys() { // a key inside a table counts as the table's
-		e := &Error{File: name, Line: lines.next(key[0])}
+		e := &Error{File: name, Line: lines[key[0]]}
 		i := slices.IndexFunc(settings, func(s setting) bool { return s.key == key[0] })
 		if i < 0 {
-			e.Message = fmt.Sprintf("unknown key %q", key[0])
+			e.Message = fmt.Sprintf("unknown key %.70q", key[0])
 			e.Hint = "the nearest key is " + nearest(key[0])
 			return Config{}, e
 		}
@@ -53,46 +66,48 @@ func syntaxError(name string, err error) *Error {
 		if msg == "" {
 			_, msg, _ = strings.Cut(pe.Error(), ": ")
 		}
-		return &Error{File: name, Line: pe.Position.Line, Message: msg}
+		return &Error{File: name, Line: max(1, pe.Position.Line), Message: msg}
 	}
-	return &Error{File: name, Message: strings.TrimPrefix(err.Error(), "toml: ")}
+	return &Error{File: name, Line: 1, Message: strings.TrimPrefix(err.Error(), "toml: ")}
 }
 
-// finder finds the lines of top-level keys, which the decoder does not tell, in the order in which it read them.
-type finder struct {
-	lines []string
-	at    int // the next line to look at
+// linesOf returns the line of each top-level key; of one whose string takes several lines, the last of them.
+func linesOf(text []byte) (map[string]int, error) {
+	var values map[string]toml.Primitive
+	md, err := toml.Decode(string(text), &values)
+	if err != nil {
+		return nil, err
+	}
+	lines := make(map[string]int, len(values))
+	for key, v := range values {
+		lines[key] = max(1, lineOf(&md, v))
+	}
+	return lines, nil
 }
 
-func newFinder(text string) *finder { return &finder{lines: strings.Split(text, "\n")} }
-
-// next returns the number of the line at which key stands after the one found last, 0 if there is none.
-func (f *finder) next(key string) int {
-	for i := f.at; i < len(f.lines); i++ {
-		if startsWithKey(f.lines[i], key) {
-			f.at = i + 1
-			return i + 1
+// lineOf returns the line of a key, 0 if there is none. The decoder tells it only in errors. A table that nobody wrote
+// down, as a in a.b = 1, is where the first key in it is.
+func lineOf(md *toml.MetaData, v toml.Primitive) int {
+	if e, ok := errors.AsType[toml.ParseError](md.PrimitiveDecode(v, new(refuser))); ok && e.Position.Line > 0 {
+		return e.Position.Line
+	}
+	first := 0
+	var inside map[string]toml.Primitive
+	if md.PrimitiveDecode(v, &inside) == nil {
+		for _, v := range inside {
+			if line := lineOf(md, v); line > 0 && (first == 0 || line < first) {
+				first = line
+			}
 		}
 	}
-	return 0
+	return first
 }
 
-// startsWithKey reports whether line is "key = …", `"key" = …`, "key.more = …" or "[key]".
-func startsWithKey(line, key string) bool {
-	rest := strings.TrimLeft(line, "[ \t")
-	table := strings.HasPrefix(strings.TrimSpace(line), "[")
-	for _, form := range []string{key, fmt.Sprintf("%q", key), "'" + key + "'"} {
-		after, ok := strings.CutPrefix(rest, form)
-		if !ok {
-			continue
-		}
-		after = strings.TrimLeft(after, " \t")
-		if strings.HasPrefix(after, "=") || strings.HasPrefix(after, ".") || table && strings.HasPrefix(after, "]") {
-			return true
-		}
-	}
-	return false
-}
+// refuser is a toml.Unmarshaler that takes nothing.
+type refuser struct{}
+
+// UnmarshalTOML returns an error, to which the decoder adds where it is.
+func (refuser) UnmarshalTOML(any) error { return errors.New("config: nothing is taken") }
 
 // nearest returns the key that takes the fewest edits from the one given.
 func nearest(key string) string {

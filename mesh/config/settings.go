@@ -66,10 +66,16 @@ func flag(to *bool, v any) string {
 	return ""
 }
 
+// maxString is the longest string that is a value.
+const maxString = 512
+
 func text(to *string, v any, check func(string) string) string {
 	s, ok := v.(string)
 	if !ok {
 		return want("a string", v)
+	}
+	if len(s) > maxString {
+		return fmt.Sprintf("longer than %d bytes", maxString)
 	}
 	if msg := check(s); msg != "" {
 		return msg
@@ -132,7 +138,7 @@ func rate(to *uint64, v any) string {
 			continue
 		}
 		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || !(n > 0) || n*factor > 1e15 {
+		if err != nil || !(n*factor >= 1) || n*factor > 1e15 { // 0 would be no limit
 			break
 		}
 		*to = uint64(n * factor)
