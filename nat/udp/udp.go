@@ -4,14 +4,16 @@
 package udp
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
-	"strings"
-	"sync"
+	"strconv"
 	"syscall"
 
-	"golang.zx2c4.com/wireguard/conn"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 )
 
 // ErrPortInUse is wrapped by the error of Open when another process holds the port.
@@ -25,98 +27,92 @@ type Flow struct {
 // A Socket is the only thing that touches the network. Addresses are unmapped (IPv4 is never written as IPv6) and have
 // no zone.
 type Socket interface {
-	// ReadBatch blocks until datagrams arrive and fills bufs, sizes and from, which are equally long. Some sizes may
-	// be 0: skip them. It is called from one goroutine at a time. After Close it returns an error wrapping net.ErrClosed.
+	// ReadBatch blocks until datagrams arrive and fills bufs, sizes and from, which are equally long; it returns how
+	// many. Some sizes may be 0: skip them. What is longer than its buffer is cut. It is called from one goroutine at a
+	// time. After Close it returns an error wrapping net.ErrClosed.
 	ReadBatch(bufs [][]byte, sizes []int, from []Flow) (int, error)
-	// WriteBatch sends each of bufs to remote, at best in one system call. It may scribble over the capacity of a
-	// buffer behind its length, and keeps none. Many goroutines may call it.
+	// WriteBatch sends each of bufs to remote, at best in one system call, and keeps none. What the kernel refuses is
+	// left out; the error is the first one. Many goroutines may call it.
 	WriteBatch(local, remote netip.AddrPort, bufs [][]byte) error
 	// Local returns the address it is bound to; its family is the one that the socket carries.
 	Local() netip.AddrPort
 	Close() error
 }
 
+// portTries is how many random ports are tried until one is free in both families.
+const portTries = 16
+
 // Open binds an IPv4 and an IPv6 socket, as far as the host has the family, to one port (0: a random one) and
-// sets their mark unless it is 0. The error wraps ErrPortInUse where that is the cause. The sockets close together:
-// closing one closes both.
-//
-// They stand on wireguard's StdNetBind: UDP segmentation offload both ways, no choice of the source address.
+// sets their mark unless it is 0. The error wraps ErrPortInUse where that is the cause.
 func Open(port uint16, mark uint32) (socks []Socket, got uint16, err error) {
-	bind := conn.NewStdNetBind()
-	fns, got, err := bind.Open(port)
+	for range portTries {
+		socks, got, err = openBoth(port, mark)
+		if port != 0 || !errors.Is(err, ErrPortInUse) {
+			break
+		}
+	}
+	return socks, got, err
+}
+
+func openBoth(port uint16, mark uint32) (socks []Socket, got uint16, err error) {
+	defer func() {
+		if err != nil {
+			for _, s := range socks {
+				_ = s.Close()
+			}
+			socks = nil
+		}
+	}()
+	var missing error
+	for _, v4 := range []bool{true, false} {
+		s, err := open(v4, port, mark)
+		switch {
+		case errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL):
+			missing = err
+		case errors.Is(err, syscall.EADDRINUSE):
+			return socks, 0, fmt.Errorf("udp: opening udp port %d: %w", port, ErrPortInUse)
+		case err != nil:
+			return socks, 0, fmt.Errorf("udp: opening udp port %d: %w", port, err)
+		default:
+			socks = append(socks, s)
+			port = s.local.Port()
+		}
+	}
+	if len(socks) == 0 {
+		return nil, 0, fmt.Errorf("udp: opening udp port %d: %w", port, missing)
+	}
+	return socks, port, nil
+}
+
+// open binds one family.
+func open(v4 bool, port uint16, mark uint32) (*socket, error) {
+	network, any := "udp6", netip.IPv6Unspecified()
+	if v4 {
+		network, any = "udp4", netip.IPv4Unspecified()
+	}
+	pc, err := new(net.ListenConfig).ListenPacket(context.Background(), network, net.JoinHostPort(any.String(), strconv.Itoa(int(port))))
 	if err != nil {
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return nil, 0, fmt.Errorf("udp: opening udp port %d: %w", port, ErrPortInUse)
-		}
-		return nil, 0, fmt.Errorf("udp: opening udp port %d: %w", port, err)
+		return nil, err
 	}
-	if mark != 0 {
-		if err := bind.SetMark(mark); err != nil {
-			_ = bind.Close()
-			return nil, 0, fmt.Errorf("udp: marking udp port %d: %w", port, err)
-		}
-	}
-	for _, fn := range fns {
-		wildcard := netip.IPv4Unspecified()
-		if strings.HasSuffix(fn.PrettyName(), "6") {
-			wildcard = netip.IPv6Unspecified()
-		}
-		socks = append(socks, &stdSocket{bind: bind, read: fn, local: netip.AddrPortFrom(wildcard, got)})
-	}
-	return socks, got, nil
-}
-
-// stdSocket is one family of a StdNetBind.
-type stdSocket struct {
-	bind      conn.Bind
-	read      conn.ReceiveFunc
-	local     netip.AddrPort
-	eps       []conn.Endpoint // scratch of ReadBatch
-	endpoints sync.Pool       // Send wants a *conn.StdNetEndpoint and keeps none
-}
-
-func (s *stdSocket) ReadBatch(bufs [][]byte, sizes []int, from []Flow) (int, error) {
-	if len(s.eps) < len(bufs) {
-		s.eps = make([]conn.Endpoint, len(bufs))
-	}
-	n, err := s.read(bufs, sizes, s.eps)
-	if err != nil {
-		return 0, err
-	}
-	for i := range n {
-		if sizes[i] == 0 {
-			continue
-		}
-		if ep, ok := s.eps[i].(*conn.StdNetEndpoint); ok {
-			from[i] = Flow{Remote: Plain(ep.AddrPort)}
-		}
-	}
-	return n, nil
-}
-
-func (s *stdSocket) WriteBatch(_, remote netip.AddrPort, bufs [][]byte) error {
-	ep, ok := s.endpoints.Get().(*conn.StdNetEndpoint)
+	conn, ok := pc.(*net.UDPConn)
 	if !ok {
-		ep = new(conn.StdNetEndpoint)
+		return nil, fmt.Errorf("udp: a %T instead of a socket", pc)
 	}
-	ep.AddrPort = remote
-	err := s.bind.Send(bufs, ep)
-	s.endpoints.Put(ep)
-	if err != nil {
-		// The kernel refused segmentation once; the packets went out without it.
-		if gso, ok := errors.AsType[conn.ErrUDPGSODisabled](err); ok {
-			return gso.RetryErr
+	s := &socket{UDPConn: conn, local: netip.AddrPortFrom(any, conn.LocalAddr().(*net.UDPAddr).AddrPort().Port())} //nolint:errcheck,forcetypeassert // of a UDP socket
+	if v4 {
+		s.batch = ipv4.NewPacketConn(conn)
+	} else {
+		s.batch = ipv6.NewPacketConn(conn)
+	}
+	s.prepare(tune(conn))
+	if mark != 0 {
+		if err := s.SetMark(mark); err != nil {
+			_ = conn.Close()
+			return nil, err
 		}
 	}
-	return err
+	return s, nil
 }
-
-func (s *stdSocket) Local() netip.AddrPort { return s.local }
-
-func (s *stdSocket) Close() error { return s.bind.Close() }
-
-// SetMark marks every packet sent from now on, SO_MARK.
-func (s *stdSocket) SetMark(mark uint32) error { return s.bind.SetMark(mark) }
 
 // Plain is a without zone and, if it is IPv4 in IPv6, as IPv4.
 func Plain(a netip.AddrPort) netip.AddrPort {
