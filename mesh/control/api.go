@@ -3,7 +3,7 @@
 // engine (package mesh) implements Backend and serves it with Listener.Serve, cmd/warren calls it through Client.
 //
 // Every request is POST /v1/VERB with one JSON object. The answer is one JSON object, or, for ping and join, one
-// object a line (see the stream type in stream.go). Who may ask is decided by the credentials that the kernel tells of
+// object a line (see the type line). Who may ask is decided by the credentials that the kernel tells of
 // the other end: root, the user that the agent runs as, and members of the group "warren".
 package control
 

@@ -25,20 +25,28 @@ type peer struct {
 // withPeer keeps the credentials of conn for guard. A connection whose credentials cannot be read gets none and is
 // refused there.
 func withPeer(ctx context.Context, conn net.Conn) context.Context {
+	if c, ok := conn.(*counted); ok {
+		conn = c.UnixConn
+	}
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
 		return ctx
 	}
-	raw, err := sc.SyscallConn()
+	p, err := peerOf(sc)
 	if err != nil {
 		return ctx
 	}
-	var p peer
-	var perr error
-	if err := raw.Control(func(fd uintptr) { p, perr = credentials(int(fd)) }); err != nil || perr != nil {
-		return ctx
-	}
 	return context.WithValue(ctx, peerKey{}, p)
+}
+
+func peerOf(conn syscall.Conn) (p peer, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return peer{}, err
+	}
+	var perr error
+	err = raw.Control(func(fd uintptr) { p, perr = credentials(int(fd)) })
+	return p, errors.Join(err, perr)
 }
 
 func credentials(fd int) (peer, error) {

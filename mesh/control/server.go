@@ -3,12 +3,19 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/netip"
+	"time"
 )
 
-// maxRequest is the size of a request's body; a join code has 172 characters.
-const maxRequest = 1 << 20
+// What a caller may ask of the agent's memory and patience.
+const (
+	maxRequest = 64 << 10         // bytes of a request's body; a join code has 172 characters
+	bodyTime   = 10 * time.Second // for the body to come
+	lineTime   = 10 * time.Second // for a line of a stream to be taken
+	replyTime  = 30 * time.Second // for a document to be taken: the status of a large network is some MB
+)
 
 // routes serves b.
 func routes(b Backend) http.Handler {
@@ -83,6 +90,8 @@ func stream[Req any](f func(context.Context, Req, func(line) error) error) http.
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		enc, rc := json.NewEncoder(w), http.NewResponseController(w)
 		send := func(l line) error {
+			// A caller that takes nothing would hold what Join holds.
+			_ = rc.SetWriteDeadline(time.Now().Add(lineTime))
 			if err := enc.Encode(l); err != nil {
 				return err
 			}
@@ -96,15 +105,41 @@ func stream[Req any](f func(context.Context, Req, func(line) error) error) http.
 	}
 }
 
+// decode reads a request. All of the body is read, as only then the server notices that the caller hangs up.
 func decode(w http.ResponseWriter, r *http.Request, req any) *Error {
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(req); err != nil {
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(bodyTime))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	if err == nil {
+		err = json.Unmarshal(body, req)
+	}
+	if err != nil {
 		return Errorf(ExitUsage, "", "the request cannot be read: %w", err)
+	}
+	_ = rc.SetReadDeadline(time.Time{})
+	if c, ok := req.(interface{ check() *Error }); ok {
+		return c.check()
+	}
+	return nil
+}
+
+func (r *InviteRequest) check() *Error {
+	if r.TTL < 0 || r.Uses < 0 {
+		return Errorf(ExitUsage, "", "a join code cannot be good for %s and %d uses", r.TTL, r.Uses)
+	}
+	return nil
+}
+
+func (r *PingRequest) check() *Error {
+	if r.Count < 0 || r.Timeout < 0 {
+		return Errorf(ExitUsage, "", "a ping cannot be sent %d times and wait for %s", r.Count, r.Timeout)
 	}
 	return nil
 }
 
 // reply writes a document, or err with a status code that is not 200.
 func reply(w http.ResponseWriter, doc any, err *Error) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(replyTime))
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
 		code := http.StatusUnprocessableEntity
@@ -116,3 +151,30 @@ func reply(w http.ResponseWriter, doc any, err *Error) {
 	}
 	_ = json.NewEncoder(w).Encode(doc) // fails when the caller hung up, who then has no use for it
 }
+
+// line is one line of an answer that is a stream. Exactly one field is set; a stream ends with Error or Done, and one
+// that ends otherwise was cut off. Reply comes before either of them.
+type line struct {
+	Progress *Progress  `json:"progress,omitempty"`
+	Pong     *pongLine  `json:"pong,omitempty"`
+	Reply    *JoinReply `json:"reply,omitempty"`
+	Error    *Error     `json:"error,omitempty"`
+	Done     bool       `json:"done,omitempty"`
+}
+
+// pongLine adds to a Pong what its document for people does not hold.
+type pongLine struct {
+	Pong
+	Name    string     `json:"name"`
+	Address netip.Addr `json:"address"`
+}
+
+type peerRequest struct {
+	Peer string `json:"peer"`
+}
+
+type ipReply struct {
+	Addresses List[netip.Addr] `json:"addresses"`
+}
+
+type empty struct{}

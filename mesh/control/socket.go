@@ -120,6 +120,7 @@ func (l *Listener) Serve(ctx context.Context, b Backend, log *slog.Logger) error
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext:       withPeer,
 		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       5 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
@@ -132,7 +133,7 @@ func (l *Listener) Serve(ctx context.Context, b Backend, log *slog.Logger) error
 			_ = srv.Close()
 		}
 	})
-	err := srv.Serve(l.ln)
+	err := srv.Serve(&fair{UnixListener: l.ln, live: map[int]int{}})
 	ended := ctx.Err() != nil
 	cancel()
 	wg.Wait()
