@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"warren/keys"
@@ -200,7 +201,7 @@ func TestJoinRefused(t *testing.T) {
 		"disk full":              {prepare: func(o *office, _ *keys.JoinCode, _ *Applicant) { o.full = errors.New("no space left") }, want: CodeFailed},
 		"key of a member":        {prepare: func(o *office, _ *keys.JoinCode, a *Applicant) { a.Identity = o.identity }, want: CodeFailed},
 	} {
-		t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			o := newOffice()
 			jc := o.invite(1, time.Hour)
 			a := applicant(jc, "laptop")
@@ -213,10 +214,44 @@ func TestJoinRefused(t *testing.T) {
 			}
 			got, err := meet(t, o.host(), a, theirs, ex)
 			if err == nil || code(err) != tt.want {
-				t.Errorf("Ask = %v, %v; want the refusal %q", got, err, tt.want)
+				t.Errorf("%s: Ask = %v, %v; want the refusal %q", name, got, err, tt.want)
 			}
 			if len(o.receipts) != 0 {
-				t.Errorf("a refused join left a receipt")
+				t.Errorf("%s: a refused join left a receipt", name)
+			}
+		})
+	}
+}
+
+// TestSignerIsAskedAgain where its link broke, but not where it answered.
+func TestSignerIsAskedAgain(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fail  error
+		times int // that the first asks fail
+		asked int
+		want  Code
+	}{
+		"link replaced":       {errors.New("link broke"), 2, 3, ""},
+		"signer gone":         {errors.New("no link"), 1000, 11, CodeFailed},
+		"signer cannot":       {&link.RemoteError{Text: "disk full"}, 1000, 1, CodeFailed},
+		"signer says no":      {&Refusal{Code: CodeUsed, Text: "used"}, 1000, 1, CodeUsed},
+		"nothing is amiss":    {nil, 0, 1, ""},
+		"once, but it counts": {errors.New("link broke"), 1, 2, ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOffice()
+			jc, ex := o.invite(1, time.Hour), exporter()
+			h := o.host()
+			redeem, asked := h.Redeem, 0
+			h.Redeem = func(ctx context.Context, signer keys.NodeID, r *Redemption) (*Issued, error) {
+				if asked++; asked <= tt.times {
+					return nil, tt.fail
+				}
+				return redeem(ctx, signer, r)
+			}
+			_, err := meet(t, h, applicant(jc, "laptop"), ex, ex)
+			if code(err) != tt.want || (err == nil) != (tt.want == "") || asked != tt.asked {
+				t.Errorf("%s: Ask = %v after %d asks, want %q after %d", name, err, asked, tt.want, tt.asked)
 			}
 		})
 	}

@@ -102,7 +102,7 @@ func serve(ctx context.Context, s Session, joiner keys.NodeID, h Host) error {
 		!ed25519.Verify(key, askBytes(h.Network, p.Invite, a.CSR, s.Exporter, h.Node), a.Signature) {
 		return refused()
 	}
-	issued, err := h.Redeem(ctx, signer, &Redemption{
+	issued, err := h.redeem(ctx, signer, &Redemption{
 		Invite: p.Invite, CSR: a.CSR, Explicit: a.Explicit, Signature: a.Signature, Proof: a.Proof,
 		Exporter: s.Exporter, Member: h.Node,
 	})
@@ -115,6 +115,30 @@ func serve(ctx context.Context, s Session, joiner keys.NodeID, h Host) error {
 		}
 	}
 	return send(s, link.KindJoinIssued, issued)
+}
+
+// How long, and how often, a signer is asked again that did not answer: its link may just have been replaced.
+const (
+	redeemFor   = 5 * time.Second
+	redeemPause = 500 * time.Millisecond
+)
+
+// redeem asks the signer until it answers, yes or no. Asking twice does no harm: the same host gets the same answer.
+func (h *Host) redeem(ctx context.Context, signer keys.NodeID, r *Redemption) (*Issued, error) {
+	giveUp := time.Now().Add(redeemFor)
+	for {
+		issued, err := h.Redeem(ctx, signer, r)
+		_, refused := errors.AsType[*Refusal](err)
+		_, failed := errors.AsType[*link.RemoteError](err)
+		if err == nil || refused || failed || time.Now().Add(redeemPause).After(giveUp) {
+			return issued, err
+		}
+		select {
+		case <-time.After(redeemPause):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // trust lets a joiner who proved its invite take all the time that ctx leaves: until then the connection gives it little.
