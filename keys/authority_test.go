@@ -203,6 +203,8 @@ func TestAppendKeepsTheChain(t *testing.T) {
 	w.a = w.append(one)
 	two := must(w.a.SetPolicy(Policy{}, w.root))(t)
 	w.refuse("a fork", fork, ErrChain)
+	branch := must(old.Append(fork))(t)
+	w.refuse("the next entry of another branch", must(branch.SetPolicy(Policy{}, w.root))(t), ErrChain)
 	w.refuse("an entry again after it counted", one, ErrChain)
 	w.a = w.append(two)
 	w.refuse("the first of two again, to turn the policy back", one, ErrChain)
@@ -217,6 +219,13 @@ func TestAppendKeepsTheChain(t *testing.T) {
 	}
 	if _, err := Replay([][]byte{w.signer}); !errors.Is(err, ErrChain) {
 		t.Errorf("a log without its genesis: %v", err)
+	}
+	for _, index := range []uint64{1, 3, 5, 1 << 63} { // the right hash, and a number that is not its own
+		e := must(canon.NewEntry(canon.Head{Index: index, Prev: w.a.Head}, &canon.Policy{}))(t)
+		if err := e.Sign(w.root.Key(), secret.Hash(w.root.Public()), w.a.Network[:]); err != nil {
+			t.Fatal(err)
+		}
+		w.refuse("a number that is not the next", must(e.Marshal())(t), ErrChain)
 	}
 	index, prev, err := PeekEntry(two)
 	if err != nil || index != 3 || prev != EntryHash(one) {
@@ -361,6 +370,9 @@ func TestSignersOfOthersAreRefused(t *testing.T) {
 	}
 	ula, v4 := n.ULA(), w.a.IPRange
 	w.refuse("a signer of another network", add(o.ca.Certificate()), ErrEntry)
+	sister := n // has the same prefixes, of 40 bits of the id
+	sister[31]++
+	w.refuse("a signer of a network with the same prefixes", add(make1(sister, "home", ula, v4)), ErrEntry)
 	w.refuse("of another domain", add(make1(n, "work", ula, v4)), ErrEntry)
 	w.refuse("with a wider range", add(make1(n, "home", ula, netip.MustParsePrefix("100.0.0.0/8"))), ErrEntry)
 	w.refuse("with a narrower range", add(make1(n, "home", ula, netip.MustParsePrefix("100.64.0.0/11"))), ErrEntry)
@@ -449,6 +461,7 @@ func TestSignersAreFew(t *testing.T) {
 	one := &canon.SignerAdd{Certificate: w.newCA(99, w.alice).Certificate()}
 	w.refuse("one too many", w.entryOf(one, w.a.Network, w.root), ErrEntry)
 	w.a = w.append(must(w.a.RemoveSigner(w.ca.Key(), Keep{}, w.root))(t))
+	w.refuse("a removed one again, with room for it", w.entryOf(&canon.SignerAdd{Certificate: w.ca.Certificate()}, w.a.Network, w.root), ErrEntry)
 	w.a = w.append(w.entryOf(one, w.a.Network, w.root))
 	w.refuse("a removed one again", w.entryOf(&canon.SignerAdd{Certificate: w.ca.Certificate()}, w.a.Network, w.root), ErrEntry)
 }

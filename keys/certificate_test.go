@@ -224,19 +224,24 @@ func TestParseRefusesWhatASignerMightSign(t *testing.T) {
 		return func(l *der.Leaf) { l.Private = unhex(t, text) }
 	}
 	for name, change := range map[string]func(*der.Leaf){
-		"a URI of another member":    func(l *der.Leaf) { l.URI = strings.Replace(l.URI, id, w.bob.ID().String(), 1) },
-		"a signer's URI":             func(l *der.Leaf) { l.URI = strings.Replace(l.URI, "/node/", "/signer/", 1) },
-		"a URI in capitals":          func(l *der.Leaf) { l.URI = strings.Replace(l.URI, id, strings.ToUpper(id), 1) },
-		"a network in capitals":      func(l *der.Leaf) { n := w.a.Network.String(); l.URI = strings.Replace(l.URI, n, strings.ToUpper(n), 1) },
-		"a URI with a port":          func(l *der.Leaf) { l.URI = strings.Replace(l.URI, "/node", ":80/node", 1) },
-		"a URI with a user":          func(l *der.Leaf) { l.URI = strings.Replace(l.URI, "://", "://root@", 1) },
-		"a URI with a query":         func(l *der.Leaf) { l.URI += "?a" },
-		"a URI with a fragment":      func(l *der.Leaf) { l.URI += "#a" },
-		"a URI with a way out":       func(l *der.Leaf) { l.URI = strings.Replace(l.URI, "/node/", "/node/../node/", 1) },
-		"another scheme":             func(l *der.Leaf) { l.URI = strings.Replace(l.URI, "spiffe", "https", 1) },
-		"no network":                 func(l *der.Leaf) { l.URI = "spiffe:///node/" + id },
-		"an opaque URI":              func(l *der.Leaf) { l.URI = "spiffe:x" },
-		"a key of small order":       func(l *der.Leaf) { l.Public = make([]byte, 32) },
+		"a URI of another member": func(l *der.Leaf) { l.URI = strings.Replace(l.URI, id, w.bob.ID().String(), 1) },
+		"a signer's URI":          func(l *der.Leaf) { l.URI = strings.Replace(l.URI, "/node/", "/signer/", 1) },
+		"a URI in capitals":       func(l *der.Leaf) { l.URI = strings.Replace(l.URI, id, strings.ToUpper(id), 1) },
+		"a network in capitals":   func(l *der.Leaf) { n := w.a.Network.String(); l.URI = strings.Replace(l.URI, n, strings.ToUpper(n), 1) },
+		"a URI with a port":       func(l *der.Leaf) { l.URI = strings.Replace(l.URI, "/node", ":80/node", 1) },
+		"a URI with a user":       func(l *der.Leaf) { l.URI = strings.Replace(l.URI, "://", "://root@", 1) },
+		"a URI with a query":      func(l *der.Leaf) { l.URI += "?a" },
+		"a URI with a fragment":   func(l *der.Leaf) { l.URI += "#a" },
+		"a URI with a way out":    func(l *der.Leaf) { l.URI = strings.Replace(l.URI, "/node/", "/node/../node/", 1) },
+		"another scheme":          func(l *der.Leaf) { l.URI = strings.Replace(l.URI, "spiffe", "https", 1) },
+		"no network":              func(l *der.Leaf) { l.URI = "spiffe:///node/" + id },
+		"an opaque URI":           func(l *der.Leaf) { l.URI = "spiffe:x" },
+		"a key of small order":    func(l *der.Leaf) { l.Public = make([]byte, 32) },
+		"everybody's key": func(l *der.Leaf) { // with the names that belong to it
+			l.Public, _ = universal(t)
+			id := NodeIDOf(l.Public)
+			l.Addrs[0], l.URI = id.Addr(w.a.Network), "spiffe://"+w.a.Network.String()+"/node/"+id.String()
+		},
 		"the key of another member":  func(l *der.Leaf) { l.Public = w.bob.Public() },
 		"a DNS name of one label":    func(l *der.Leaf) { l.DNS = "nas" },
 		"a DNS name with a last dot": func(l *der.Leaf) { l.DNS += "." },
@@ -360,6 +365,9 @@ func TestRemovedSigner(t *testing.T) {
 	kept, lost := w.issue(w.full(), w.alice), w.issue(w.profile("web"), w.bob)
 	older := must(SignRevocation(w.revocation(), w.ca))(t)
 	other := must(SignRevocation(Revocation{Node: w.bob.ID()}, w.ca))(t)
+	inName := w.revocation()
+	inName.Signer = w.bob.ID()
+	borrowed := w.kinds()[4].wrap(t, must(canon.Marshal(inName.wire()))(t), w.a.Network)
 	grant := must(SignGrant(w.grant(), w.ca))(t)
 	receipt := must(SignReceipt(w.receipt(), w.ca))(t)
 	more := Keep{Certificates: [][32]byte{hashOf(kept.DER)}, More: true}
@@ -367,7 +375,7 @@ func TestRemovedSigner(t *testing.T) {
 	if err := w.a.Verify(lost, day(1)); err != nil {
 		t.Errorf("the signer goes with the last part of the lists, not before: %v", err)
 	}
-	w.a = w.append(must(w.a.RemoveSigner(w.ca.Key(), Keep{Revocations: [][32]byte{hashOf(older)}}, w.root))(t))
+	w.a = w.append(must(w.a.RemoveSigner(w.ca.Key(), Keep{Revocations: [][32]byte{hashOf(older), hashOf(borrowed)}}, w.root))(t))
 
 	if err := w.a.Verify(kept, day(1)); err != nil {
 		t.Errorf("a kept certificate: %v", err)
@@ -389,6 +397,9 @@ func TestRemovedSigner(t *testing.T) {
 	}
 	if _, err := ParseRevocation(other, w.a); !errors.Is(err, ErrUnknownSigner) {
 		t.Errorf("a revocation that is not kept: %v", err)
+	}
+	if _, err := ParseRevocation(borrowed, w.a); !errors.Is(err, ErrUnknownSigner) {
+		t.Errorf("a kept revocation in the name of another member: %v", err)
 	}
 	if _, err := ParseGrant(grant, w.a); !errors.Is(err, ErrUnknownSigner) {
 		t.Errorf("a grant of the removed signer: %v", err)
@@ -511,6 +522,16 @@ func TestRequest(t *testing.T) {
 		if r, err := ParseRequest(must(d.Sign(w.alice.Key()))(t)); !errors.Is(err, ErrObject) {
 			t.Errorf("%s: got %+v, %v", name, r, err)
 		}
+	}
+	weak, sign := universal(t)
+	body := must(NewRequest(w.alice, wg, "nas"))(t)
+	body = bytes.Replace(body, w.alice.Public(), weak, 1)
+	copy(body[len(body)-len(sign):], sign)
+	if _, err := der.ParseRequest(body); err != nil {
+		t.Errorf("the signature is good for the key of small order: %v", err)
+	}
+	if r, err := ParseRequest(body); !errors.Is(err, ErrObject) {
+		t.Errorf("a key for which everybody can sign: got %+v, %v", r, err)
 	}
 	b := must(NewRequest(w.alice, wg, "nas"))(t)
 	for i := range 8 * len(b) {

@@ -310,6 +310,7 @@ func TestPayloadsRefused(t *testing.T) {
 		{"grant", 1, "no invite", zero},
 		{"grant", 1, "a short invite", short},
 		{"grant", 2, "a key of small order", zero},
+		{"grant", 2, "everybody's key", func() []byte { k, _ := universal(t); return k }()},
 		{"grant", 2, "a short key", short},
 		{"grant", 2, "no key", gone{}},
 		{"grant", 3, "no uses", 0},

@@ -3,6 +3,7 @@ package keys
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/sha512"
 	"encoding/hex"
 	"flag"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -241,4 +243,26 @@ func (k signedKind) with(t testing.TB, label int, value any) []byte {
 func unhex(t testing.TB, s string) []byte {
 	t.Helper()
 	return must(hex.DecodeString(strings.ReplaceAll(s, " ", "")))(t)
+}
+
+// universal returns a public key of small order, the neutral element, and a signature that is good for it over every
+// message: whoever takes such a key takes everybody's word for its owner's. RFC 8032 section 5.1.7 has S*B = R + k*A; with A
+// neutral any S and R = S*B will do, and every key pair is such a pair of a scalar and a point.
+func universal(t testing.TB) (ed25519.PublicKey, []byte) {
+	t.Helper()
+	neutral := append([]byte{1}, make([]byte, 31)...)
+	k := fixed(123)
+	h := sha512.Sum512(k.Key().Seed())
+	s := h[:32]
+	s[0] &= 248
+	s[31] = s[31]&127 | 64
+	order, _ := new(big.Int).SetString("7237005577332262213973186563042994240857116359379907606001950938285454250989", 10)
+	slices.Reverse(s)
+	be := new(big.Int).Mod(new(big.Int).SetBytes(s), order).FillBytes(make([]byte, 32))
+	slices.Reverse(be)
+	signature := append(bytes.Clone(k.Public()), be...)
+	if !ed25519.Verify(neutral, []byte("any message"), signature) || !ed25519.Verify(neutral, []byte("another"), signature) {
+		t.Fatal("the attack does not work: what is it tested for?")
+	}
+	return neutral, signature
 }

@@ -131,6 +131,8 @@ func TestEntryRefuses(t *testing.T) {
 		"a short hash of the one before": {raw(t, m(1, 1, 2, 6, 3, 5, 4, hash(8)[:31], 5, k)), ErrForm},
 		"an empty one":                   {raw(t, m(1, 1, 2, 6, 3, 5, 4, []byte{}, 5, k)), ErrForm},
 		"index 0 without genesis":        {raw(t, m(1, 1, 2, 6, 3, 0, 5, k)), ErrForm},
+		"index 0 after something":        {raw(t, m(1, 1, 2, 6, 3, 0, 4, hash(8), 5, k)), ErrForm},
+		"a later genesis without before": {raw(t, m(1, 1, 2, 1, 3, 5, 5, genesis)), ErrForm},
 		"a later genesis":                {raw(t, m(1, 1, 2, 1, 3, 5, 4, hash(8), 5, genesis)), ErrForm},
 		"a genesis after something":      {raw(t, m(1, 1, 2, 1, 3, 0, 4, hash(8), 5, genesis)), ErrForm},
 		"a negative index":               {raw(t, m(1, 1, 2, 6, 3, -5, 4, hash(8), 5, k)), ErrForm},

@@ -392,6 +392,34 @@ func TestLeafWithAnotherKeyOrSignature(t *testing.T) {
 	}
 }
 
+// TestSignatureBitsHaveOneForm shifts a signature to the left and says that the last bit does not count: the standard
+// library shifts it back, so anybody could make a second certificate of the same signature.
+func TestSignatureBitsHaveOneForm(t *testing.T) {
+	l, k := leaf(), testKey(1)
+	var body, signature []byte
+	for i := int64(1); signature == nil || signature[0] >= 0x80; i++ {
+		l.Serial = big.NewInt(i)
+		var err error
+		if body, err = l.TBS(); err != nil {
+			t.Fatal(err)
+		}
+		signature = ed25519.Sign(k, body)
+	}
+	shifted := new(big.Int).Lsh(new(big.Int).SetBytes(signature), 1).FillBytes(make([]byte, 64))
+	b, err := asn1.Marshal(certificate{
+		TBS: asn1.RawValue{FullBytes: body}, Algorithm: ed25519ID(), Signature: asn1.BitString{Bytes: shifted, BitLength: 511},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x, err := x509.ParseCertificate(b); err != nil || !bytes.Equal(x.Signature, signature) {
+		t.Fatalf("the attack does not work: %v", err)
+	}
+	if _, _, err := ParseLeaf(b); !errors.Is(err, ErrProfile) {
+		t.Errorf("a second form is taken: %v", err)
+	}
+}
+
 func TestSignerRefuses(t *testing.T) {
 	body, err := signer().TBS()
 	limits := func(trees ...subtree) func(*tbs) {

@@ -84,11 +84,11 @@ func parseRequest(b []byte) (Request, error) {
 		r.DNS = x.DNSNames[0]
 	}
 	info, err := r.info()
-	if err != nil || !bytes.Equal(info, x.RawTBSCertificateRequest) {
-		return Request{}, errors.New("a field, attribute or extension differs")
+	if err != nil {
+		return Request{}, err
 	}
 	if again, err := Assemble(info, x.Signature); err != nil || !bytes.Equal(again, b) {
-		return Request{}, errors.New("another encoding")
+		return Request{}, errors.New("a field, attribute or extension differs, or the encoding")
 	}
 	if !ed25519.Verify(r.Public, info, x.Signature) {
 		return Request{}, errors.New("not signed by its key")
