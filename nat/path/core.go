@@ -158,6 +158,7 @@ func (c *Core) recorded(list []keys.Candidate) {
 
 // signalled takes candidates that the peer itself sent just now.
 func (c *Core) signalled(list []keys.Candidate) {
+	c.call.listed = c.now
 	c.table.replace(list, inSignal, c.current)
 	for _, p := range c.table.pairs {
 		p.vouched = p.listed&inSignal != 0

@@ -154,7 +154,11 @@ func (h *health) step(c *Core) {
 			c.use(other)
 			return
 		}
-		if !c.round.active && c.round.isWanted(c.now) {
+		switch {
+		case !c.round.isWanted(c.now):
+		case c.round.active:
+			c.call.schedule(c.now) // What we told in a round that the peer began may be older than Refresh.
+		default:
 			c.round.start(c, c.now)
 		}
 	}

@@ -94,7 +94,7 @@ func TestHostilePeer(t *testing.T) {
 		checks  int // at most, in a minute
 		signals int
 	}{
-		{"records", func(v *victim) Event { return Candidates{Remote: v.list(1000)} }, 3 * 24 * 13, 40},
+		{"records", func(v *victim) Event { return Candidates{Remote: v.list(200)} }, 3 * 24 * 13, 40},
 		{"calls", func(v *victim) Event {
 			return Call{Session: v.rand.Uint64N(1 << 40), Candidates: v.list(100)}
 		}, 3 * 16 * 200, 60},

@@ -15,7 +15,7 @@ type pair struct {
 	kind keys.CandidateKind
 
 	listed  origin    // who lists the address now
-	vouched bool      // the peer itself confirmed it in this round, by CALL or ACK
+	vouched bool      // the peer itself lately confirmed it, by CALL or ACK
 	heard   time.Time // an authentic packet last came from there
 
 	plan    plan

@@ -17,7 +17,7 @@ func seeds() []uint64 {
 	if testing.Short() {
 		return []uint64{1}
 	}
-	return []uint64{1, 2, 3, 4, 5}
+	return []uint64{1, 2}
 }
 
 // possible says whether theory allows a direct path without guessing ports.
@@ -163,6 +163,9 @@ func TestRestart(t *testing.T) {
 func TestRebinding(t *testing.T) {
 	each(t, func(t *testing.T, seed uint64, a, b place) {
 		w := talking(t, seed, simnet.Config{}, a, b)
+		if seed%2 == 0 {
+			w.records = 0 // the calls alone must do it
+		}
 		for _, n := range []*node{w.a, w.b} {
 			if n.nat != nil {
 				n.nat.Reboot()
@@ -175,7 +178,11 @@ func TestRebinding(t *testing.T) {
 			w.a.nat.Reboot()
 			w.b.nat.Reboot()
 			w.net.Run(150 * time.Millisecond)
-			w.resume(seed, 5*time.Second)
+			limit := 5 * time.Second
+			if w.records == 0 {
+				limit = 12 * time.Second // the first round has an old address of the side that was called
+			}
+			w.resume(seed, limit)
 		}
 	})
 }
@@ -245,7 +252,7 @@ func TestLoadKeepsPath(t *testing.T) {
 		w.a.uses, w.b.uses = nil, nil
 		w.net.SetDrop(func(p simnet.Packet) bool { return p.Body[0] == 'Q' || p.Body[0] == 'A' })
 		w.signals.off = seed%2 == 0
-		w.net.Run(2 * time.Minute)
+		w.net.Run(time.Minute)
 		if len(w.a.uses)+len(w.b.uses) > 0 {
 			t.Errorf("seed %d: a changed the path %d times, b %d times%s", seed, len(w.a.uses), len(w.b.uses), w.dump())
 		}
@@ -258,7 +265,7 @@ func TestIdle(t *testing.T) {
 		w := talking(t, seed, simnet.Config{}, a, b)
 		w.talk(false)
 		w.net.Run(time.Minute)
-		for _, idle := range []time.Duration{time.Minute, time.Hour} {
+		for _, idle := range []time.Duration{time.Minute, 20 * time.Minute} {
 			sent := w.a.packets + w.b.packets
 			w.net.Run(idle)
 			if got := w.a.packets + w.b.packets - sent; got > 0 {
@@ -433,11 +440,11 @@ func TestEqualPathsDoNotFlap(t *testing.T) {
 				l.step(i, Connect{})
 				l.data(i)
 			}
-			l.w.Run(30 * time.Minute)
+			l.w.Run(20 * time.Minute)
 			for i, n := range l.nodes {
 				limit := 6 // one RTT may really seem better than the other now and then
 				if n.uses > limit {
-					t.Errorf("seed %d, loss %v: node %d changed the path %d times in half an hour", seed, loss, i, n.uses)
+					t.Errorf("seed %d, loss %v: node %d changed the path %d times in 20 minutes", seed, loss, i, n.uses)
 				}
 				for _, fault := range n.core.faults {
 					t.Errorf("seed %d: %s", seed, fault)

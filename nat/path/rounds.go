@@ -53,8 +53,10 @@ func (r *round) want(c *Core, eager bool) {
 // start begins a round whose CALL leaves at callAt, at once if there is nothing to check.
 func (r *round) start(c *Core, callAt time.Time) {
 	r.begin(c)
-	for _, p := range c.table.pairs {
-		p.vouched = false
+	if c.now.Sub(c.call.listed) > c.cfg.Constants.RoundTime {
+		for _, p := range c.table.pairs {
+			p.vouched = false
+		}
 	}
 	doubted := func(p *pair) bool { return p == c.current && c.health.doubting() }
 	c.prober.spread(c, plan{at: c.cfg.Constants.Burst}, doubted)

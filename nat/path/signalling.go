@@ -23,7 +23,8 @@ type signalling struct {
 	theirs uint64      // the session whose GO we await; zero: none
 	heard  []heardCall // newest last
 
-	met bool // the peer signalled with us since the last round began
+	met    bool      // the peer signalled with us since the last round began
+	listed time.Time // when it last listed candidates
 }
 
 // heardCall remembers a session of the peer, against replays.
