@@ -153,7 +153,6 @@ func (c *comparison) missing(m *message) (lines []haveLine) {
 
 // ask asks a neighbour for items.
 func (c *comparison) ask(l *link, wants []shortKey) {
-	l.giveUp(c.now)
 	wants = wants[:min(len(wants), max(maxWants-len(l.wants), 0))]
 	for part := range slices.Chunk(wants, (MaxMessage-16)/len(shortKey{})) {
 		for _, k := range part {

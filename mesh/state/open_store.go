@@ -69,7 +69,7 @@ func (s *Store) open(cause error) error {
 	if err != nil {
 		return err
 	}
-	if report.Restored = s.restore(kept, append(lost, s.readMirror()...)); report.Restored > 0 && report.Cause == "" {
+	if report.Restored = s.restore(kept, append(lost, readMirror(s.folder, s.log)...)); report.Restored > 0 && report.Cause == "" {
 		report.Cause = "it lacked items of its copy"
 	}
 	if report != (Report{}) {
@@ -83,7 +83,7 @@ func (s *Store) open(cause error) error {
 
 // openFile opens the database and reads all of it. Where that finds damage it returns the items that could be read.
 func (s *Store) openFile() (items []*gossip.Item, err error) {
-	if err := s.folder.checkStore(); err != nil {
+	if err := checkStore(s.folder.root); err != nil {
 		return nil, err
 	}
 	err = guard(func() (err error) {
@@ -110,8 +110,8 @@ func (s *Store) openFile() (items []*gossip.Item, err error) {
 }
 
 // checkStore looks at the structure of the store, if there is one.
-func (f *Folder) checkStore() error {
-	info, err := f.root.Lstat(storeFile)
+func checkStore(root *os.Root) error {
+	info, err := root.Lstat(storeFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -120,7 +120,7 @@ func (f *Folder) checkStore() error {
 	case !info.Mode().IsRegular(): // a pipe would be opened for ever
 		return damage("not a plain file")
 	}
-	file, err := f.root.Open(storeFile)
+	file, err := root.Open(storeFile)
 	if err != nil {
 		return err
 	}
@@ -203,8 +203,8 @@ func (s *Store) restore(kept, items []*gossip.Item) (n int) {
 }
 
 // readMirror returns the items of the mirror, as far as it is good.
-func (s *Store) readMirror() []*gossip.Item {
-	b, err := s.folder.read(mirrorFile)
+func readMirror(f *Folder, log *slog.Logger) []*gossip.Item {
+	b, err := f.read(mirrorFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -213,7 +213,7 @@ func (s *Store) readMirror() []*gossip.Item {
 		items, err = decodeMirror(b)
 	}
 	if err != nil {
-		s.log.Warn("mirror of the store unreadable", "err", err)
+		log.Warn("mirror of the store unreadable", "err", err)
 	}
 	return items
 }
