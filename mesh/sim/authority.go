@@ -45,9 +45,11 @@ func signed(k gossip.Key, seq uint64, payload []byte) []byte {
 }
 
 // certificate makes a member's certificate, in the size of a real one.
-func (a *authority) certificate(pub ed25519.PublicKey) *gossip.Item {
-	payload := make([]byte, 480)
-	copy(payload, pub)
+func (a *authority) certificate(pub ed25519.PublicKey, address uint32, since, end int64) *gossip.Item {
+	payload := append(make([]byte, 0, 480), pub...)
+	payload = binary.BigEndian.AppendUint32(payload, address)
+	payload = binary.BigEndian.AppendUint64(payload, uint64(since))
+	payload = binary.BigEndian.AppendUint64(payload, uint64(end))[:480]
 	return sign(a.key, gossip.Key{Kind: gossip.KindCertificate, Subject: nodeID(pub)}, 1, payload)
 }
 
@@ -77,15 +79,20 @@ func (a *authority) intern(it *gossip.Item) *gossip.Item {
 type verifier struct {
 	authority *authority
 	node      *Node
+	queue     *queue // tells the time
 }
 
 // Verify implements gossip.Verifier.
 func (v verifier) Verify(it *gossip.Item) error {
 	if it.Kind == gossip.KindCertificate {
-		if it.Subject != nodeID(it.Body[:min(32, len(it.Body))]) {
+		if len(it.Body) < 480 || it.Subject != nodeID(it.Body[:32]) {
 			return errForged
 		}
-		return v.authority.judge(it, v.authority.key.Public().(ed25519.PublicKey))
+		err := v.authority.judge(it, v.authority.key.Public().(ed25519.PublicKey))
+		if err == nil && endOf(it) < v.queue.now+int64(v.node.skew) {
+			return fmt.Errorf("expired: %w", gossip.ErrUnknown) // or our clock is wrong
+		}
+		return err
 	}
 	cert := v.node.core.Get(gossip.Key{Kind: gossip.KindCertificate, Subject: it.Subject})
 	if cert == nil {

@@ -1,5 +1,7 @@
 package sim
 
+import "hash/crc32"
+
 // what happens at an event.
 const (
 	evWake    = iota // a core asked for it
@@ -21,10 +23,33 @@ type event struct {
 	call       func()
 }
 
-// queue is a heap of four branches by (at, seq), without interfaces and boxes.
+// queue is a heap of four branches by (at, seq), without interfaces and boxes, and with it the virtual time.
 type queue struct {
-	heap []event
-	seq  uint64
+	heap  []event
+	seq   uint64
+	now   int64
+	trace uint64 // hash of all events so far
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// next returns the next event until a time, which is then now.
+func (q *queue) next(until int64) (e event, ok bool) {
+	if len(q.heap) == 0 || q.heap[0].at > until {
+		q.now = max(q.now, until)
+		return event{}, false
+	}
+	e = q.pop()
+	q.now = e.at
+	q.mix(uint64(e.at))
+	q.mix(uint64(e.kind)<<56 | uint64(uint32(e.node))<<24 ^ uint64(uint32(e.peer)))
+	q.mix(uint64(crc32.Update(0, castagnoli, e.body))<<32 | uint64(len(e.body)))
+	return e, true
+}
+
+func (q *queue) mix(v uint64) {
+	q.trace = (q.trace ^ v) * 0x9E3779B97F4A7C15
+	q.trace ^= q.trace >> 29
 }
 
 func (q *queue) less(i, j int) bool {

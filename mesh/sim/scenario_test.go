@@ -124,7 +124,7 @@ func TestBlockedPairs(t *testing.T) {
 	for i := range n {
 		for j := range i {
 			if s.rand.IntN(5) < 2 && i%5 != 0 && j%5 != 0 { // public ones are reached
-				s.Block(i, j)
+				s.net.block(i, j)
 			}
 		}
 	}
@@ -145,7 +145,9 @@ func TestLeft(t *testing.T) {
 	s.Run(10 * time.Second)
 	s.Crash(3)
 	gone := s.nodes[7]
-	s.step(7, gossip.Publish{Item: sign(gone.key, gossip.Key{Kind: gossip.KindLeft, Subject: gone.ID}, 0, []byte("left"))})
+	last := sign(gone.key, gossip.Key{Kind: gossip.KindLeft, Subject: gone.ID}, 0, []byte("left"))
+	s.authority.good[verdict{last.Key, 0}] = last
+	s.step(7, gossip.Publish{Item: last})
 	s.Run(s.Now() + 3*time.Second)
 	s.Crash(7)
 	s.Run(s.Now() + time.Minute)
@@ -195,7 +197,12 @@ func push(t *testing.T, items ...*gossip.Item) []byte {
 	for _, it := range items {
 		list = append(list, []any{it.Kind, it.Subject[:], it.Seq, it.Body})
 	}
-	b, err := cbor.Marshal([]any{1, list})
+	return encode(t, []any{1, list})
+}
+
+func encode(t *testing.T, message []any) []byte {
+	t.Helper()
+	b, err := cbor.Marshal(message)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,9 +211,9 @@ func push(t *testing.T, items ...*gossip.Item) []byte {
 
 // sendAll sends a message from the malicious member on all its links.
 func sendAll(s *Sim, from int, body []byte) {
-	for _, p := range s.sortedLinks() {
+	for _, p := range s.net.sortedLinks() {
 		if p.a == int32(from) || p.b == int32(from) {
-			s.send(int32(from), p.a+p.b-int32(from), body)
+			s.net.send(int32(from), p.a+p.b-int32(from), body)
 		}
 	}
 }
@@ -217,7 +224,7 @@ func TestForger(t *testing.T) {
 	s := New(Config{Nodes: n, Seed: seed(t)})
 	s.Run(10 * time.Second)
 	const evil = 4
-	s.malicious = evil
+	s.Corrupt(evil)
 	victim := s.nodes[9]
 	before := s.Core(1).Root()
 	key := gossip.Key{Kind: gossip.KindRecord, Subject: victim.ID}
@@ -257,7 +264,7 @@ func TestFlood(t *testing.T) {
 	s := New(Config{Nodes: n, Seed: seed(t)})
 	s.Run(10 * time.Second)
 	const evil = 4
-	s.malicious = evil
+	s.Corrupt(evil)
 	stored := func() (sum uint64) {
 		for i := range n {
 			sum += s.Core(i).Stats().Stored
@@ -266,7 +273,11 @@ func TestFlood(t *testing.T) {
 	}
 	before := stored()
 	for i := range 6000 { // 100 a second
-		s.At(s.Now()+time.Duration(i)*10*time.Millisecond, func() { sendAll(s, evil, push(t, s.nodes[evil].record())) })
+		s.At(s.Now()+time.Duration(i)*10*time.Millisecond, func() {
+			it := s.nodes[evil].record()
+			s.authority.good[verdict{it.Key, it.Seq}] = it
+			sendAll(s, evil, push(t, it))
+		})
 	}
 	s.Run(s.Now() + 60*time.Second)
 	if got, most := float64(stored()-before)/float64(n-1), 5+60.0/10+1; got > most {
@@ -280,7 +291,7 @@ func TestFlood(t *testing.T) {
 			t.Errorf("member %d has seq %d of an honest update, want 2", i, it.Seq)
 		}
 	}
-	s.malicious = -1
+	s.nodes[evil].malicious, s.malicious = false, 0
 	s.Run(s.Now() + 3*time.Minute)
 	if err := s.Equal(); err != nil {
 		t.Error(err)

@@ -24,9 +24,10 @@ func seed(t *testing.T) uint64 {
 	if n == 0 {
 		n = 20261122
 	}
+	t.Logf("seed %d", n)
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("replay: go test ./mesh/sim -run '^%s$' -seed %d", t.Name(), n)
+			t.Logf("replay: go test ./mesh/sim -run '^%s$' -v -seed %d", t.Name(), n)
 		}
 	})
 	return n
@@ -64,9 +65,12 @@ func TestThousandNodes(t *testing.T) {
 			t.Error(err)
 		}
 		st := s.Stats()
-		t.Logf("%d members, 10 min: %v wall, %d events, %d messages, %.0f B/s each, %d dials, %d records, slowest %v",
-			n, time.Since(start).Round(time.Millisecond), st.Events, st.Messages,
-			float64(st.Bytes)/float64(n)/600, st.Dials, st.Complete, st.Slowest)
+		t.Logf("seed %d, %d members, 10 min: %v wall, %d events, %d messages, %.0f B a member and minute, %d dials, "+
+			"%d records, slowest %v, trace %x", seed, n, time.Since(start).Round(time.Millisecond), st.Events, st.Messages,
+			float64(st.Bytes)/float64(n)/10, st.Dials, st.Complete, st.Slowest, s.Trace())
+		if got := s.net.islands(); len(got) != 1 {
+			t.Errorf("the links make islands of %v members", got)
+		}
 		least, most, sum := n, 0, 0
 		for i := range n {
 			links := len(s.Core(i).Links())
@@ -106,7 +110,7 @@ func settle(t *testing.T, s *Sim, within time.Duration) time.Duration {
 	t.Helper()
 	start := s.Now()
 	for s.Equal() != nil {
-		if s.Now() >= start+within {
+		if s.broken != nil || s.Now() >= start+within {
 			t.Fatalf("not equal after %v: %v", within, s.Equal())
 		}
 		s.Run(s.Now() + 500*time.Millisecond)
