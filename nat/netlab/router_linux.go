@@ -26,6 +26,7 @@ const (
 	EarlyPacket
 )
 
+// String returns the kind in lower-case words, as failures and tables show it.
 func (k NAT) String() string {
 	switch k {
 	case PortRestricted:
