@@ -5,16 +5,16 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"warren/keys"
 	"warren/mesh/clock"
 	"warren/mesh/control"
 	"warren/mesh/endpoints"
 	"warren/mesh/gossip"
+	"warren/mesh/hint"
+	"warren/mesh/loop"
 	"warren/mesh/roster"
 	"warren/mesh/vault"
 	"warren/tun"
@@ -25,23 +25,23 @@ type verbs struct{ *Node }
 
 // Init implements control.Backend.
 func (v verbs) Init(ctx context.Context, r control.InitRequest) (*control.InitReply, error) {
-	return ask(ctx, v.Node, func() (*control.InitReply, error) { return v.found(r) })
+	return loop.Ask(ctx, v.Loop, func() (*control.InitReply, error) { return v.found(r) })
 }
 
 // found makes a network of which this host is the first member and signer.
-func (n *Node) found(r control.InitRequest) (*control.InitReply, error) {
+func (n verbs) found(r control.InitRequest) (*control.InitReply, error) {
 	if err := n.mayBegin(); err != nil {
 		return nil, err
 	}
 	now := n.clock.Now()
 	if now.Before(clock.BuildDate()) {
-		return nil, wrongClock(now, "found a network")
+		return nil, hint.Clock(now, "found a network")
 	}
 	r.Name = first(r.Name, "home")
 	if !keys.ValidName(r.Name) {
-		return nil, badName("network name", r.Name)
+		return nil, hint.Name("network name", r.Name)
 	}
-	host, err := hostName(r.Hostname)
+	host, err := hint.HostName(r.Hostname)
 	if err != nil {
 		return nil, err
 	}
@@ -62,49 +62,15 @@ func (n *Node) found(r control.InitRequest) (*control.InitReply, error) {
 		n.warn("range-conflict", text)
 	}
 	m := n.adopt(held, authority, append(roster.LogItems(authority.Entries), roster.CertificateItem(held.Own)))
-	n.down = false
+	n.Node.Down = false
 	if err := m.connect(); err != nil {
 		// Nothing is lost by starting over: nobody else knows of this network.
 		_ = n.forget()
 		return nil, err
 	}
 	n.log.Info("network founded", "network", r.Name, "id", authority.Network)
-	reply.Network, reply.Self, reply.Warnings = m.describe(), m.describeSelf(), slices.Clone(n.warnings)
+	reply.Network, reply.Self, reply.Warnings = view{m}.network(), view{m}.host(), n.allWarnings()
 	return reply, nil
-}
-
-// mayBegin reports why this host can neither found nor join a network.
-func (n *Node) mayBegin() error {
-	if n.member == nil {
-		return nil
-	}
-	return control.Errorf(control.ExitFailed, "warren leave forgets it", "this host is a member of the network %q already",
-		n.member.authority().Name)
-}
-
-func wrongClock(now time.Time, what string) error {
-	return control.Errorf(control.ExitFailed, "set the clock, then try again",
-		"this host's clock says %s, which is before this program was built: it cannot %s", now.UTC().Format(time.DateTime), what)
-}
-
-func badName(what, name string) error {
-	return control.Errorf(control.ExitUsage, "letters a-z, digits and inner hyphens, at most 63 characters",
-		"%q cannot be a %s", name, what)
-}
-
-// hostName is the name asked for, or one made of the system's.
-func hostName(asked string) (string, error) {
-	if asked != "" {
-		if !keys.ValidName(asked) {
-			return "", badName("host name", asked)
-		}
-		return asked, nil
-	}
-	system, err := os.Hostname()
-	if err != nil {
-		return "", control.Errorf(control.ExitFailed, "give a name with --hostname", "the system has no host name: %w", err)
-	}
-	return keys.MakeLabel(system), nil
 }
 
 // Invite implements control.Backend.
@@ -113,22 +79,25 @@ func (v verbs) Invite(ctx context.Context, r control.InviteRequest) (*control.In
 	if err != nil {
 		return nil, err
 	}
-	return ask(ctx, v.Node, func() (*control.InviteReply, error) {
-		m, err := v.current()
+	return loop.Ask(ctx, v.Loop, func() (*control.InviteReply, error) {
+		m, err := v.membership()
 		if err != nil {
 			return nil, err
 		}
-		return m.invite(r, given)
+		return inviter{m}.invite(r, given)
 	})
 }
 
+// inviter makes join codes.
+type inviter struct{ *membership }
+
 // invite makes a join code and publishes the grant that it stands for.
-func (m *membership) invite(r control.InviteRequest, given []netip.AddrPort) (*control.InviteReply, error) {
+func (m inviter) invite(r control.InviteRequest, given []netip.AddrPort) (*control.InviteReply, error) {
 	if m.CA == nil {
 		return nil, control.Errorf(control.ExitPermission, "run it on "+m.signers(), "this host may not invite: it is no signer")
 	}
 	if now := m.clock.Now(); now.Before(clock.BuildDate()) {
-		return nil, wrongClock(now, "invite")
+		return nil, hint.Clock(now, "invite")
 	}
 	seed, err := keys.NewSeed()
 	if err != nil {
@@ -167,7 +136,7 @@ func (m *membership) invite(r control.InviteRequest, given []netip.AddrPort) (*c
 
 // endpoints are where a joiner should knock: what a person gave, else members that are reachable, ourselves first, else
 // what may work, with a warning.
-func (m *membership) endpoints(given []netip.AddrPort) ([]netip.AddrPort, []control.Warning) {
+func (m inviter) endpoints(given []netip.AddrPort) ([]netip.AddrPort, []control.Warning) {
 	var all []netip.AddrPort
 	all = append(all, given...)
 	if len(given) == 0 {
@@ -175,7 +144,7 @@ func (m *membership) endpoints(given []netip.AddrPort) ([]netip.AddrPort, []cont
 			all = append(all, endpoints.Outside(m.candidates())...)
 		}
 		for _, who := range m.roster.Members() {
-			if who.Node != m.id() && who.Reachable() && m.online(who.Node) {
+			if who.Node != m.id() && who.Reachable() && view(m).online(who.Node) {
 				all = append(all, endpoints.Outside(who.Record.Candidates)...)
 			}
 		}
@@ -194,12 +163,12 @@ func (m *membership) endpoints(given []netip.AddrPort) ([]netip.AddrPort, []cont
 	return endpoints.Fit(append(local, public...)), []control.Warning{{
 		Code: "not-reachable",
 		Text: fmt.Sprintf("no member is known to be reachable from outside: this code works on this host's LAN; "+
-			"for more, open UDP port %d on the router or use --endpoint HOST:PORT", m.port),
+			"for more, open UDP port %d on the router or use --endpoint HOST:PORT", m.Port),
 	}}
 }
 
 // signers names the members that sign.
-func (m *membership) signers() string {
+func (m inviter) signers() string {
 	names := m.roster.Names()
 	var list []string
 	for _, s := range m.authority().Signers {

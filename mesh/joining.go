@@ -10,9 +10,12 @@ import (
 
 	"warren/keys"
 	"warren/mesh/control"
+	"warren/mesh/endpoints"
 	"warren/mesh/gossip"
+	"warren/mesh/hint"
 	"warren/mesh/join"
 	"warren/mesh/link"
+	"warren/mesh/loop"
 	"warren/mesh/roster"
 	"warren/mesh/vault"
 	"warren/nat"
@@ -22,9 +25,9 @@ import (
 func (v verbs) Join(ctx context.Context, r control.JoinRequest, progress func(control.Progress)) (*control.JoinReply, error) {
 	code, err := keys.ParseJoinCode(r.Code)
 	if err != nil {
-		return nil, badCode(err)
+		return nil, hint.Code(err)
 	}
-	host, err := hostName(r.Hostname)
+	host, err := hint.HostName(r.Hostname)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +37,7 @@ func (v verbs) Join(ctx context.Context, r control.JoinRequest, progress func(co
 		return nil, control.Errorf(control.ExitFailed, "wait for it", "another join is under way")
 	}
 	defer v.joining.Unlock()
-	held, err := ask(ctx, v.Node, func() (*vault.Member, error) {
+	held, err := loop.Ask(ctx, v.Loop, func() (*vault.Member, error) {
 		if err := v.mayBegin(); err != nil {
 			return nil, err
 		}
@@ -43,118 +46,70 @@ func (v verbs) Join(ctx context.Context, r control.JoinRequest, progress func(co
 	if err != nil {
 		return nil, control.AsError(err)
 	}
-	admission, at, err := v.knock(ctx, code, join.Applicant{
-		Network: code.Network, Invite: code.Invite(), Identity: held.Identity, WG: held.WG, Name: host, Explicit: r.Hostname != "",
-	}, progress)
-	if err != nil {
-		return nil, err
+	for _, at := range code.Endpoints {
+		progress(control.Progress{Text: "asking " + at.String()})
 	}
-	reply, err := ask(ctx, v.Node, func() (*control.JoinReply, error) { return v.enter(held, admission, at, host) })
+	admission, at, err := join.Knock(ctx, v.door(), code, join.Applicant{
+		Network: code.Network, Invite: code.Invite(), Identity: held.Identity, WG: held.WG, Name: host, Explicit: r.Hostname != "",
+	})
+	if err != nil {
+		return nil, notAdmitted(err, code, v.clock.Now())
+	}
+	reply, err := loop.Ask(ctx, v.Loop, func() (*control.JoinReply, error) { return v.enter(held, admission, at, host) })
 	if err != nil {
 		return nil, err
 	}
 	progress(control.Progress{Text: "member " + reply.Self.Name + ", waiting for an answer over the tunnel"})
-	if reply.Reached = v.reach(ctx, admission.Member.Node); len(reply.Reached) == 0 {
+	if reply.Reached = v.prober().Reach(ctx, v.targets); len(reply.Reached) == 0 {
 		return reply, control.Errorf(control.ExitFailed, "this host is a member: no new code is needed; see warren status",
 			"no member answered over the tunnel in time")
 	}
 	return reply, nil
 }
 
-// badCode explains why a text is no join code.
-func badCode(err error) error {
-	hint := "a code begins with warren1: and is printed by warren invite"
-	switch {
-	case errors.Is(err, keys.ErrCodeChecksum):
-		hint = "copy it again: a character is wrong"
-	case errors.Is(err, keys.ErrCodeTruncated):
-		hint = "copy it again: its end is missing"
-	case errors.Is(err, keys.ErrCodeVersion):
-		hint = "it was made by a newer version: update warren on this host"
+// door is the way to members that let us in.
+func (v verbs) door() join.Door {
+	return join.Door{
+		Check: v.nat.JoinCheck,
+		Dial: func(ctx context.Context, addr net.Addr, identity *keys.Identity) (join.Conn, error) {
+			c, err := v.links.DialJoin(ctx, addr, identity.Signer())
+			if err != nil {
+				return nil, err
+			}
+			return joinConn{c}, nil
+		},
 	}
-	return control.Errorf(control.ExitUsage, hint, "%w", err)
 }
 
-// knock tries the endpoints of a code, all at once for a sign of life, then one after the other for admission. It
-// returns where it succeeded.
-func (v verbs) knock(ctx context.Context, code keys.JoinCode, a join.Applicant, progress func(control.Progress)) (
-	*join.Admission, netip.AddrPort, error,
-) {
-	type answer struct {
-		at   netip.AddrPort
-		addr net.Addr
-		err  error
-	}
-	answers := make(chan answer, len(code.Endpoints))
-	checks, stop := context.WithTimeout(ctx, 15*time.Second)
-	defer stop()
-	for _, at := range code.Endpoints {
-		progress(control.Progress{Text: "asking " + at.String()})
-		v.background.Go(func() {
-			addr, err := v.nat.JoinCheck(checks, code.Network, at)
-			answers <- answer{at, addr, err}
-		})
-	}
-	var last error
-	for range code.Endpoints {
-		got := <-answers
-		if got.err != nil {
-			continue
-		}
-		admission, err := v.apply(ctx, got.addr, a)
-		if err == nil {
-			return admission, got.at, nil
-		}
-		last = err
-		if refusal := (*join.Refusal)(nil); errors.As(err, &refusal) && refusal.Code != join.CodeNoSigner && refusal.Code != join.CodeFailed {
-			return nil, got.at, turnedAway(refusal)
-		}
-	}
-	if refusal := (*join.Refusal)(nil); errors.As(last, &refusal) {
-		return nil, netip.AddrPort{}, turnedAway(refusal)
-	}
-	if last != nil {
-		return nil, netip.AddrPort{}, control.Errorf(control.ExitFailed, "try again; the code is still good", "%w", last)
-	}
-	hint := "is a member running there, and does UDP pass on the way?"
-	if v.clock.Now().After(code.Expires) {
-		hint = "the code expired at " + code.Expires.UTC().Format(time.RFC3339) + " by this host's clock: ask for a new one"
-	}
-	return nil, netip.AddrPort{}, control.Errorf(control.ExitFailed, hint, "nobody answers at %s", list(code.Endpoints))
+// joinConn is a connection as package join sees it.
+type joinConn struct{ *link.JoinClient }
+
+// Session implements join.Conn.
+func (c joinConn) Session() join.Session {
+	return join.Session{ReadWriter: c.JoinClient, Exporter: c.Exporter}
 }
 
-func list(all []netip.AddrPort) (text string) {
-	for i, a := range all {
-		if i > 0 {
-			text += ", "
+// notAdmitted explains why nobody let us in; now is the time by this host's clock.
+func notAdmitted(err error, code keys.JoinCode, now time.Time) error {
+	if refusal := (*join.Refusal)(nil); errors.As(err, &refusal) {
+		exit := control.ExitFailed
+		if refusal.Code == join.CodeBadName {
+			exit = control.ExitUsage
 		}
-		text += a.String()
+		return control.Errorf(exit, refusal.Hint, "%w", refusal)
 	}
-	return first(text, "no address: the code names none")
-}
-
-func turnedAway(r *join.Refusal) error {
-	code := control.ExitFailed
-	if r.Code == join.CodeBadName {
-		code = control.ExitUsage
+	if !errors.Is(err, join.ErrNobody) {
+		return control.Errorf(control.ExitFailed, "try again; the code is still good", "%w", err)
 	}
-	return control.Errorf(code, r.Hint, "%w", r)
-}
-
-// apply holds the conversation with the member at addr.
-func (v verbs) apply(ctx context.Context, addr net.Addr, a join.Applicant) (*join.Admission, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	c, err := v.links.DialJoin(ctx, addr, a.Identity.Signer())
-	if err != nil {
-		return nil, err
+	advice := "is a member running there, and does UDP pass on the way?"
+	if now.After(code.Expires) {
+		advice = "the code expired at " + code.Expires.UTC().Format(time.RFC3339) + " by this host's clock: ask for a new one"
 	}
-	defer c.Close()
-	return join.Ask(join.Session{ReadWriter: c, Exporter: c.Exporter}, a)
+	return control.Errorf(control.ExitFailed, advice, "nobody answers at %s", endpoints.Text(code.Endpoints))
 }
 
 // enter makes this host what the admission says, and connects it.
-func (n *Node) enter(held *vault.Member, ad *join.Admission, at netip.AddrPort, wished string) (*control.JoinReply, error) {
+func (n verbs) enter(held *vault.Member, ad *join.Admission, at netip.AddrPort, wished string) (*control.JoinReply, error) {
 	if err := n.mayBegin(); err != nil {
 		return nil, err
 	}
@@ -173,13 +128,12 @@ func (n *Node) enter(held *vault.Member, ad *join.Admission, at netip.AddrPort, 
 	if m.Own.Name != wished {
 		n.warn("name-changed", fmt.Sprintf("the name %q is taken: this host is %q", wished, m.Own.Name))
 	}
-	n.down = false
+	n.Node.Down = false
 	if err := m.connect(); err != nil {
 		return nil, err
 	}
 	m.introduce(ad.Member, at)
-	reply := &control.JoinReply{Network: m.describe(), Self: m.describeSelf(), Warnings: append(control.List[control.Warning]{}, n.warnings...)}
-	return reply, nil
+	return &control.JoinReply{Network: view{m}.network(), Self: view{m}.host(), Warnings: n.allWarnings()}, nil
 }
 
 // introduce tells the paths where the member was found that let us in, whatever its record says.
@@ -199,13 +153,13 @@ func (m *membership) introduce(member *keys.Certificate, at netip.AddrPort) {
 }
 
 // serveJoin is the member's side: it leads one joiner through the conversation.
-func (n *Node) serveJoin(ctx context.Context, s link.JoinServer) {
-	host, err := ask(ctx, n, func() (join.Host, error) {
-		m, err := n.current()
-		if err != nil || !m.connected() {
-			return join.Host{}, errors.Join(err, errStopping)
+func (n linked) serveJoin(ctx context.Context, s link.JoinServer) {
+	host, err := loop.Ask(ctx, n.Loop, func() (join.Host, error) {
+		m := n.live()
+		if m == nil {
+			return join.Host{}, loop.ErrStopping
 		}
-		return m.joinHost(), nil
+		return porter{m}.host(), nil
 	})
 	if err != nil {
 		return
@@ -214,13 +168,16 @@ func (n *Node) serveJoin(ctx context.Context, s link.JoinServer) {
 	n.log.Info("joiner served", "node", s.Node, "addr", s.From, "err", err)
 }
 
-// joinHost is this member as a joiner meets it.
-func (m *membership) joinHost() join.Host {
+// porter is a member as joiners, and those who bring them, meet it.
+type porter struct{ *membership }
+
+// host is this member as a joiner meets it.
+func (m porter) host() join.Host {
 	return join.Host{
 		Network: m.authority().Network, Node: m.id(), Identity: m.Identity, Certificate: m.Own.DER,
 		Log: m.authority().Entries,
 		Judge: func(ctx context.Context, invite keys.InviteID, joiner keys.NodeID) (join.Verdict, error) {
-			return ask(ctx, m.Node, func() (join.Verdict, error) {
+			return loop.Ask(ctx, m.Loop, func() (join.Verdict, error) {
 				g := m.roster.Grant(invite)
 				if g == nil {
 					return join.Verdict{}, nil
@@ -229,7 +186,7 @@ func (m *membership) joinHost() join.Host {
 			})
 		},
 		Signer: func(ctx context.Context) (keys.NodeID, keys.WGPublic, error) {
-			c, err := ask(ctx, m.Node, m.nearestSigner)
+			c, err := loop.Ask(ctx, m.Loop, m.nearestSigner)
 			if err != nil {
 				return keys.NodeID{}, keys.WGPublic{}, err
 			}
@@ -240,7 +197,7 @@ func (m *membership) joinHost() join.Host {
 }
 
 // nearestSigner is this host if it signs, else a signer that it has a link to.
-func (m *membership) nearestSigner() (*keys.Certificate, error) {
+func (m porter) nearestSigner() (*keys.Certificate, error) {
 	if m.CA != nil {
 		return m.Own, nil
 	}
@@ -253,11 +210,11 @@ func (m *membership) nearestSigner() (*keys.Certificate, error) {
 }
 
 // redeemAt asks a signer, which may be this host, to decide.
-func (m *membership) redeemAt(ctx context.Context, signer keys.NodeID, r *join.Redemption) (*join.Issued, error) {
+func (m porter) redeemAt(ctx context.Context, signer keys.NodeID, r *join.Redemption) (*join.Issued, error) {
 	if signer == m.id() {
-		return ask(ctx, m.Node, func() (*join.Issued, error) { return m.redeem(r) })
+		return loop.Ask(ctx, m.Loop, func() (*join.Issued, error) { return m.redeem(r) })
 	}
-	l, err := ask(ctx, m.Node, func() (*link.Link, error) {
+	l, err := loop.Ask(ctx, m.Loop, func() (*link.Link, error) {
 		if near := m.near.Get(signer); near != nil {
 			if l, ok := near.Link.(*link.Link); ok {
 				return l, nil
@@ -277,11 +234,11 @@ func (m *membership) redeemAt(ctx context.Context, signer keys.NodeID, r *join.R
 		return nil, err
 	}
 	// The newcomer will be here in a moment: know it before gossip brings it.
-	return ask(ctx, m.Node, func() (*join.Issued, error) { return m.expect(issued) })
+	return loop.Ask(ctx, m.Loop, func() (*join.Issued, error) { return m.expect(issued) })
 }
 
 // expect takes over the certificate that a signer issued, and adds what the newcomer needs to find us.
-func (m *membership) expect(issued *join.Issued) (*join.Issued, error) {
+func (m porter) expect(issued *join.Issued) (*join.Issued, error) {
 	c, err := keys.ParseCertificate(issued.Certificate)
 	if err != nil {
 		return nil, err
@@ -296,7 +253,7 @@ func (m *membership) expect(issued *join.Issued) (*join.Issued, error) {
 }
 
 // greetings are the items that a newcomer gets with its certificate: our own, the rest follows by gossip.
-func (m *membership) greetings() (items []join.Item) {
+func (m porter) greetings() (items []join.Item) {
 	for _, kind := range []gossip.Kind{gossip.KindCertificate, gossip.KindRecord} {
 		if it := m.gossip.Get(gossip.Key{Kind: kind, Subject: m.id()}); it != nil {
 			items = append(items, join.Item{Kind: uint8(it.Kind), Subject: it.Subject, Seq: it.Seq, Body: it.Body})
@@ -306,15 +263,15 @@ func (m *membership) greetings() (items []join.Item) {
 }
 
 // redeem decides over a join request, in the loop, so that one invite is never redeemed twice at once.
-func (m *membership) redeem(r *join.Redemption) (*join.Issued, error) {
+func (m porter) redeem(r *join.Redemption) (*join.Issued, error) {
 	if m.CA == nil {
 		return nil, errors.New("mesh: this host is no signer")
 	}
 	if now := m.clock.Now(); m.netTime().After(now.Add(time.Hour)) && len(m.near.IDs()) == 0 {
-		return nil, wrongClock(now, "sign")
+		return nil, hint.Clock(now, "sign")
 	}
 	signer := join.Signer{
-		Authority: m.authority(), CA: m.CA, Node: m.id(), WG: m.WG, Registry: registry{m}, Now: m.netTime,
+		Authority: m.authority(), CA: m.CA, Node: m.id(), WG: m.WG, Registry: registry{m.membership}, Now: m.netTime,
 	}
 	issued, err := signer.Redeem(r)
 	if err != nil {
@@ -355,12 +312,12 @@ func (h linked) Call(ctx context.Context, l *link.Link, kind link.Kind, body []b
 	if r.Member != l.Peer() {
 		return nil, errors.New("a redemption must come from the member that met the joiner")
 	}
-	issued, err := ask(ctx, h.Node, func() (*join.Issued, error) {
-		m, err := h.current()
+	issued, err := loop.Ask(ctx, h.Loop, func() (*join.Issued, error) {
+		m, err := h.membership()
 		if err != nil {
 			return nil, err
 		}
-		return m.redeem(r)
+		return porter{m}.redeem(r)
 	})
 	if refusal := (*join.Refusal)(nil); errors.As(err, &refusal) {
 		return join.EncodeAnswer(nil, refusal), nil

@@ -4,13 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
-	"errors"
 	"net"
 	"time"
 
 	"warren/keys"
 	"warren/mesh/gossip"
 	"warren/mesh/link"
+	"warren/mesh/loop"
 	"warren/mesh/neighbours"
 	"warren/nat"
 	"warren/nat/path"
@@ -19,15 +19,17 @@ import (
 // dialFor is how long a link is tried, the search for a path included.
 const dialFor = 12 * time.Second
 
-// linkConfig joins the links to this node.
-func (n *Node) linkConfig() link.Config {
-	_, _ = rand.Read(n.run[:]) // it never fails
+// linked is the node as its links and paths see it; it comes from their goroutines to the loop.
+type linked struct{ *Node }
+
+// config joins the links to this node.
+func (h linked) config() link.Config {
+	_, _ = rand.Read(h.run[:]) // it never fails
 	now := time.Now()
-	n.since.Store(&now)
-	h := linked{n}
+	h.since.Store(&now)
 	return link.Config{
-		Conn: n.nat.PacketConn(), Handler: h, Log: n.log,
-		Certificate: h.certificate, Verify: h.verify, NodeOf: nodeOf, Hello: h.hello, Join: n.serveJoin,
+		Conn: h.nat.PacketConn(), Handler: h, Log: h.log,
+		Certificate: h.certificate, Verify: h.verify, NodeOf: nodeOf, Hello: h.hello, Join: h.serveJoin,
 	}
 }
 
@@ -37,12 +39,9 @@ func nodeOf(addr net.Addr) (keys.NodeID, bool) {
 	return a.Node, ok && !a.Node.IsZero()
 }
 
-// linked is the node as its links see it; it comes from their goroutines to the loop.
-type linked struct{ *Node }
-
 func (h linked) certificate() (*tls.Certificate, error) {
-	return ask(h.ctx, h.Node, func() (*tls.Certificate, error) {
-		m, err := h.current()
+	return loop.Ask(h.ctx, h.Loop, func() (*tls.Certificate, error) {
+		m, err := h.membership()
 		if err != nil {
 			return nil, err
 		}
@@ -55,8 +54,8 @@ func (h linked) verify(der []byte) (keys.NodeID, error) {
 	if err != nil {
 		return keys.NodeID{}, err
 	}
-	return ask(h.ctx, h.Node, func() (keys.NodeID, error) {
-		m, err := h.current()
+	return loop.Ask(h.ctx, h.Loop, func() (keys.NodeID, error) {
+		m, err := h.membership()
 		if err != nil {
 			return keys.NodeID{}, err
 		}
@@ -74,18 +73,20 @@ func (h linked) Up(l *link.Link, body []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = ask(h.ctx, h.Node, func() (struct{}, error) {
-		m, err := h.current()
-		if err != nil || !m.connected() {
-			return struct{}{}, errors.Join(err, errStopping)
+	return loop.Do(h.ctx, h.Loop, func() error {
+		m := h.live()
+		if m == nil {
+			return loop.ErrStopping
 		}
-		return struct{}{}, m.linkUp(l, hello)
+		return ties{m}.up(l, hello)
 	})
-	return err
 }
 
-// linkUp takes a new link, or refuses it.
-func (m *membership) linkUp(l *link.Link, hello neighbours.Hello) error {
+// ties are the links of a membership, those wanted and those that stand.
+type ties struct{ *membership }
+
+// up takes a new link, or refuses it.
+func (m ties) up(l *link.Link, hello neighbours.Hello) error {
 	peer := l.Peer()
 	if _, err := m.near.Add(l, hello); err != nil {
 		return err
@@ -104,7 +105,7 @@ func (m *membership) linkUp(l *link.Link, hello neighbours.Hello) error {
 
 // Down implements link.Handler.
 func (h linked) Down(l *link.Link, cause error) {
-	h.post(func() {
+	h.Post(func() {
 		hungUp := link.HungUp(cause)
 		if m := h.member; m != nil && m.near.Remove(l, hungUp, h.clock.Now()) {
 			h.log.Info("link lost", "peer", l.Peer(), "err", cause)
@@ -114,8 +115,8 @@ func (h linked) Down(l *link.Link, cause error) {
 	})
 }
 
-// unlink closes the link to a peer, if there is one, without telling gossip.
-func (m *membership) unlink(peer keys.NodeID) {
+// drop closes the link to a peer, if there is one, without telling gossip.
+func (m ties) drop(peer keys.NodeID) {
 	if m.near.Close(peer) {
 		m.nat.SetLinked(peer, false)
 	}
@@ -123,7 +124,7 @@ func (m *membership) unlink(peer keys.NodeID) {
 
 // Gossip implements link.Handler.
 func (h linked) Gossip(l *link.Link, body []byte) {
-	h.post(func() {
+	h.Post(func() {
 		if m := h.member; m != nil && m.near.Holds(l) {
 			m.step(gossip.Received{Peer: l.Peer(), Body: body})
 		}
@@ -136,7 +137,7 @@ func (h linked) Datagram(l *link.Link, body []byte) {
 	if err != nil {
 		return
 	}
-	h.tryPost(func() {
+	h.TryPost(func() {
 		m := h.member
 		switch {
 		case m == nil:
@@ -150,8 +151,8 @@ func (h linked) Datagram(l *link.Link, body []byte) {
 
 // signal sends a sealed CALL, ACK or GO: called by the paths' loop, so it must not wait. It may be lost, as any
 // datagram may be.
-func (n *Node) signal(to keys.NodeID, sealed []byte) {
-	n.tryPost(func() {
+func (n linked) signal(to keys.NodeID, sealed []byte) {
+	n.TryPost(func() {
 		if n.member != nil {
 			n.member.near.Send(to, sealed)
 		}
@@ -159,7 +160,7 @@ func (n *Node) signal(to keys.NodeID, sealed []byte) {
 }
 
 // dial looks for a path to a member and then links to it.
-func (m *membership) dial(peer keys.NodeID) {
+func (m ties) dial(peer keys.NodeID) {
 	if !m.connected() || m.near.Get(peer) != nil {
 		return
 	}
@@ -167,7 +168,7 @@ func (m *membership) dial(peer keys.NodeID) {
 	m.nat.Connect(peer)
 }
 
-func (m *membership) dialFailed(peer keys.NodeID) {
+func (m ties) failed(peer keys.NodeID) {
 	delete(m.dials, peer)
 	if m.near.Get(peer) == nil {
 		m.step(gossip.DialFailed{Peer: peer})
@@ -175,7 +176,7 @@ func (m *membership) dialFailed(peer keys.NodeID) {
 }
 
 // noticed is told by the paths of what happened there. It must not wait for the loop, which asks the paths.
-func (n *Node) noticed(ev nat.Event) {
+func (n linked) noticed(ev nat.Event) {
 	switch e := ev.(type) {
 	case nat.Called:
 		// The answer to the call goes out when we return: the tunnel must stand by then.
@@ -187,13 +188,13 @@ func (n *Node) noticed(ev nat.Event) {
 			n.log.Debug("tunnel not renewed", "peer", e.Peer, "err", err)
 		}
 	case nat.PathChanged:
-		n.tryPost(func() {
+		n.TryPost(func() {
 			if n.member != nil {
-				n.member.pathChanged(e.Peer)
+				ties{n.member}.pathChanged(e.Peer)
 			}
 		})
 	case nat.CandidatesChanged:
-		n.tryPost(func() {
+		n.TryPost(func() {
 			if n.member != nil {
 				n.member.speak()
 			}
@@ -202,14 +203,14 @@ func (n *Node) noticed(ev nat.Event) {
 }
 
 // pathChanged dials where a link was wanted and a path has come up.
-func (m *membership) pathChanged(peer keys.NodeID) {
+func (m ties) pathChanged(peer keys.NodeID) {
 	until, wanted := m.dials[peer]
 	st := m.nat.PeerStatus(peer)
 	switch {
 	case !wanted:
 		return
 	case st.State == path.Unreachable:
-		m.dialFailed(peer)
+		m.failed(peer)
 		return
 	case !st.Usable:
 		return
@@ -223,6 +224,6 @@ func (m *membership) pathChanged(peer keys.NodeID) {
 			return
 		}
 		m.log.Debug("link not made", "peer", peer, "err", err)
-		m.post(func() { m.dialFailed(peer) })
+		m.Post(func() { m.failed(peer) })
 	})
 }

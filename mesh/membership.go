@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"warren/keys"
+	"warren/mesh/clock"
 	"warren/mesh/control"
+	"warren/mesh/endpoints"
 	"warren/mesh/gossip"
 	"warren/mesh/join"
 	"warren/mesh/neighbours"
@@ -58,7 +61,7 @@ func (n *Node) load() error {
 	}
 	items = append(roster.LogItems(authority.Entries), items...)
 	m := n.adopt(held, authority, append(items, roster.CertificateItem(held.Own)))
-	if n.down {
+	if n.Down {
 		return nil
 	}
 	return m.connect()
@@ -101,36 +104,18 @@ func (m *membership) recordOf(id keys.NodeID) *keys.Record {
 func (n *Node) forget() error {
 	n.member.disconnect()
 	n.member = nil
-	for _, code := range []string{"single-signer", "store-repaired", "revoked", "name-changed"} {
-		n.unwarn(code)
-	}
+	n.unwarn("single-signer", "store-repaired", "revoked", "name-changed")
 	n.closeStore()
 	err := n.folder.Wipe()
-	n.down = false
-	return errors.Join(err, n.saveSettings(), n.openStore())
-}
-
-// notMember is the answer to what only members can do.
-func notMember() error {
-	return control.Errorf(control.ExitNoNetwork, "found a network with warren init, or enter one with warren join CODE",
-		"this host belongs to no network")
-}
-
-// current returns the membership, or the error that says that there is none.
-func (n *Node) current() (*membership, error) {
-	if n.member == nil {
-		return nil, notMember()
-	}
-	return n.member, nil
+	n.Down = false
+	return errors.Join(err, n.save(), n.openStore())
 }
 
 // warnSigners tells in status when the network hangs on one signer.
 func (n *Node) warnSigners() {
 	n.unwarn("single-signer")
-	if n.member != nil && len(n.member.authority().Signers) == 1 {
-		n.warnings = append(n.warnings, control.Warning{
-			Code: "single-signer", Text: "only one member can sign: keep the recovery key of warren init safe",
-		})
+	if len(n.member.authority().Signers) == 1 {
+		n.warn("single-signer", "only one member can sign: keep the recovery key of warren init safe")
 	}
 }
 
@@ -143,4 +128,76 @@ func issuedItems(issued *join.Issued) []*gossip.Item {
 		})
 	}
 	return items
+}
+
+// netTime is what the clocks of the members agree on, and never before this program was built. Where two clocks disagree
+// that one is right by which our own certificate is valid. Before the first link the clock of who let us in counts like a
+// neighbour's.
+func (m *membership) netTime() time.Time {
+	var more []time.Duration
+	if len(m.near.IDs()) == 0 {
+		more = append(more, m.skew)
+	}
+	own := m.clock.Now()
+	ahead := m.near.Median(func(ahead time.Duration) bool {
+		at := own.Add(ahead)
+		return at.After(m.Own.NotBefore) && at.Before(m.Own.NotAfter)
+	}, more...)
+	now := own.Add(ahead)
+	if built := clock.BuildDate(); now.Before(built) {
+		return built
+	}
+	return now
+}
+
+// speak publishes what this host says of itself, if that changed.
+func (m *membership) speak() {
+	if !m.connected() {
+		return
+	}
+	last := m.recordOf(m.id())
+	var named []keys.NodeID
+	if last != nil {
+		named = last.Contacts
+	}
+	rec := keys.Record{
+		Node: m.id(), Candidates: m.candidates(), Contacts: m.near.Contacts(named),
+		ReachableUDP: m.reachable(), Version: m.cfg.Version,
+	}
+	seen := m.nat.NAT()
+	rec.NAT = keys.NAT{Mapping: seen.Mapping, Filtering: seen.Filtering}
+	if last != nil {
+		rec.Seq = last.Seq
+		if roster.SameRecord(&rec, last) {
+			return
+		}
+	}
+	rec.Seq++
+	signed, err := keys.SignRecord(rec, m.Identity, m.authority().Network)
+	if err != nil {
+		m.log.Error("record not made", "err", err)
+		return
+	}
+	m.step(gossip.Publish{Item: roster.RecordItem(&rec, signed)})
+}
+
+// candidates are the addresses at which others may try this host: those advertised by a person first.
+func (m *membership) candidates() []keys.Candidate {
+	var all []keys.Candidate
+	for _, a := range m.Advertised {
+		all = append(all, keys.Candidate{Kind: keys.Mapped, Addr: a})
+	}
+	for _, c := range m.nat.Candidates() {
+		if !slices.ContainsFunc(all, func(o keys.Candidate) bool { return o.Addr == c.Addr }) {
+			all = append(all, c)
+		}
+	}
+	return all[:min(len(all), keys.MaxCandidates)]
+}
+
+// reachable reports whether others can reach this host unasked: it was seen to be so, a person says so, or an interface
+// of it has a public address.
+func (m *membership) reachable() bool {
+	return m.nat.NAT().Reachable || len(m.Advertised) > 0 ||
+		slices.ContainsFunc(m.nat.Candidates(), func(c keys.Candidate) bool { return c.Kind == keys.Host && endpoints.Public(c.Addr.Addr()) })
 }

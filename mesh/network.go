@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"warren/keys"
-	"warren/mesh/clock"
 	"warren/mesh/gossip"
+	"warren/mesh/hint"
 	"warren/mesh/vault"
 	"warren/nat"
 	"warren/tun"
@@ -27,14 +27,14 @@ func (m *membership) connect() error {
 		addrs = append(addrs, netip.PrefixFrom(a, a.BitLen()))
 	}
 	iface, err := tun.Create(tun.InterfaceConfig{
-		Name: m.ifname, MTU: tun.DefaultMTU, Addrs: addrs, Prefixes: prefixes, Mark: mark, Log: m.log,
+		Name: m.Interface, MTU: tun.DefaultMTU, Addrs: addrs, Prefixes: prefixes, Mark: mark, Log: m.log,
 	})
 	if err != nil {
-		return tunError(err, m.ifname)
+		return hint.TUN(err, m.Interface)
 	}
 	if err := m.dev.Attach(iface.Device()); err != nil {
 		_ = iface.Close()
-		return tunError(err, m.ifname)
+		return hint.TUN(err, m.Interface)
 	}
 	m.iface = iface
 	now := time.Now()
@@ -45,7 +45,7 @@ func (m *membership) connect() error {
 	m.nat.SetSelf(nat.Self{Network: network, ID: m.id(), Key: m.WG, Overlay: prefixes, ClockBack: now.Before(m.Own.NotBefore)})
 	m.tellPeers()
 	m.speak()
-	m.log.Info("connected", "network", m.authority().Name, "iface", m.ifname, "node", m.id())
+	m.log.Info("connected", "network", m.authority().Name, "iface", m.Interface, "node", m.id())
 	return nil
 }
 
@@ -58,7 +58,7 @@ func (m *membership) disconnect() {
 		return
 	}
 	for _, id := range m.near.IDs() {
-		m.unlink(id)
+		ties{m}.drop(id)
 		m.step(gossip.LinkDown{Peer: id})
 	}
 	clear(m.dials)
@@ -67,7 +67,7 @@ func (m *membership) disconnect() {
 	m.dev.SetOwners(nil)
 	m.dev.Detach()
 	if err := m.iface.Close(); err != nil {
-		m.log.Warn("interface not removed", "iface", m.ifname, "err", err)
+		m.log.Warn("interface not removed", "iface", m.Interface, "err", err)
 	}
 	m.iface = nil
 	m.nat.ClearSelf()
@@ -91,10 +91,10 @@ func (m *membership) act(act gossip.Action) {
 			l.Gossip(a.Body, a.Sync)
 		}
 	case gossip.Dial:
-		m.dial(a.Peer)
+		ties{m}.dial(a.Peer)
 	case gossip.Hangup:
 		delete(m.dials, a.Peer)
-		m.unlink(a.Peer)
+		ties{m}.drop(a.Peer)
 	case gossip.Stored:
 		m.store.Put(a.Item)
 		m.stored(a.Item)
@@ -126,16 +126,16 @@ func (m *membership) stored(it *gossip.Item) {
 		m.near.Heard(who, m.clock.Now())
 	}
 	if m.roster.Gone(who) {
-		m.unlink(who)
+		ties{m}.drop(who)
 	}
 }
 
 // aboutSelf looks at what others remember of this host.
 func (m *membership) aboutSelf(it *gossip.Item) {
-	switch it.Kind {
-	case gossip.KindRecord:
+	if it.Kind == gossip.KindRecord {
 		m.speak() // if others remember something else of us than what is so
-	case gossip.KindRevocation:
+	}
+	if it.Kind == gossip.KindRevocation {
 		m.warn("revoked", "this host was expelled from the network")
 	}
 }
@@ -184,66 +184,16 @@ func (m *membership) tellPeers() {
 	m.step(gossip.Roster{Members: lines})
 }
 
-// packetFor is told by the device of a first packet for a member without a tunnel. The device asks again in a second.
-func (n *Node) packetFor(id keys.NodeID) {
-	n.tryPost(func() {
-		if n.member != nil && n.member.connected() {
-			n.want(id)
-		}
-	})
-}
-
-// want opens the tunnel to a member.
-func (n *Node) want(id keys.NodeID) {
-	if err := n.tunnels.Want(id, n.clock.Now()); err != nil {
-		n.log.Debug("tunnel not opened", "peer", id, "err", err)
-	}
-}
-
 // sweep does what falls due about once a second.
 func (m *membership) sweep() {
 	now := m.clock.Now()
 	for id, until := range m.dials {
 		if now.After(until) {
-			m.dialFailed(id)
+			ties{m}.failed(id)
 		}
 	}
 	if now.Sub(m.swept) >= 5*time.Second {
 		m.swept = now
 		m.tunnels.Sweep(now)
 	}
-}
-
-// netTime is what the clocks of the members agree on, and never before this program was built. Where two clocks disagree
-// that one is right by which our own certificate is valid. Before the first link the clock of who let us in counts like a
-// neighbour's.
-func (m *membership) netTime() time.Time {
-	var more []time.Duration
-	if len(m.near.IDs()) == 0 {
-		more = append(more, m.skew)
-	}
-	own := m.clock.Now()
-	ahead := m.near.Median(func(ahead time.Duration) bool {
-		at := own.Add(ahead)
-		return at.After(m.Own.NotBefore) && at.Before(m.Own.NotAfter)
-	}, more...)
-	now := own.Add(ahead)
-	if built := clock.BuildDate(); now.Before(built) {
-		return built
-	}
-	return now
-}
-
-// interfaceLost is told by the device that somebody removed the interface, or that it failed: it is made anew.
-func (n *Node) interfaceLost(cause error) {
-	n.tryPost(func() {
-		if n.member == nil || !n.member.connected() {
-			return
-		}
-		n.log.Warn("interface lost, making it anew", "iface", n.ifname, "err", cause)
-		n.member.disconnect()
-		if err := n.member.connect(); err != nil {
-			n.warn("interface", "the interface was lost and could not be made anew: "+err.Error())
-		}
-	})
 }

@@ -2,22 +2,22 @@ package mesh
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
-	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"warren/keys"
 	"warren/mesh/clock"
 	"warren/mesh/config"
 	"warren/mesh/control"
+	"warren/mesh/endpoints"
 	"warren/mesh/gossip"
 	"warren/mesh/link"
+	"warren/mesh/loop"
+	"warren/mesh/settings"
 	"warren/mesh/state"
 	"warren/mesh/tunnels"
 	"warren/nat"
@@ -35,14 +35,12 @@ type Node struct {
 	closeStore func()
 
 	parts
-	ctx        context.Context // of Run; background work ends with it
-	calls      chan func()
-	background sync.WaitGroup
-	joining    sync.Mutex // held by the one join that may be under way
+	*loop.Loop
+	life
 
-	settings
-	member *membership // nil while this host belongs to no network; the loop's
-	wake   *time.Timer // of the gossip core; the loop's
+	settings.Settings // the loop's, once it runs
+	warnings          // the loop's
+	current           // the loop's
 }
 
 // parts are what a node is made of; each is safe for concurrent use.
@@ -56,85 +54,69 @@ type parts struct {
 	since   atomic.Pointer[time.Time] // when it last began without tunnels
 }
 
-// settings are what the command line, the config file and the folder say; the loop's, once it runs.
-type settings struct {
-	port       int
-	portPinned bool // by flag or file: a port in use is then an error
-	ifname     string
-	down       bool // told so by a person, remembered
-	file       config.Config
-	advertised []netip.AddrPort
-	warnings   []control.Warning
+// life is how a node ends, and what must end before.
+type life struct {
+	ctx        context.Context // background work ends with it
+	fail       context.CancelCauseFunc
+	background sync.WaitGroup
+	joining    sync.Mutex // held by the one join that may be under way
 }
 
-// remembered is the content of the settings file.
-type remembered struct {
-	Port int  `json:"port"`
-	Down bool `json:"down"`
+// current is what this host is now.
+type current struct {
+	member *membership // nil while it belongs to no network
+	wake   *time.Timer // of the gossip core
 }
 
-// readSettings joins flags, config file and folder: the first that says something wins.
-func (n *Node) readSettings(file config.Config) error {
-	n.file = file
-	var r remembered
-	text, err := n.folder.ReadFile(state.SettingsFile)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return control.Errorf(control.ExitFailed, "", "%w", err)
-	default:
-		if err := json.Unmarshal(text, &r); err != nil {
-			n.log.Warn("settings not readable, taking the defaults", "err", err)
-		}
+// membership returns what this host is, or the error that says that it is nothing.
+func (c *current) membership() (*membership, error) {
+	if c.member == nil {
+		return nil, control.Errorf(control.ExitNoNetwork, "found a network with warren init, or enter one with warren join CODE",
+			"this host belongs to no network")
 	}
-	n.port, n.down = r.Port, r.Down
-	if file.ListenPort != 0 {
-		n.port, n.portPinned = file.ListenPort, true
-	}
-	n.ifname = file.Interface
-	n.warnInert()
-	return nil
+	return c.member, nil
 }
 
-// warnInert names the keys of the config file that have no effect yet.
-func (n *Node) warnInert() {
-	n.unwarn("config-inert")
-	if keys := n.file.Inert(); len(keys) > 0 {
-		n.warn("config-inert", "the config file sets what has no effect yet: "+strings.Join(keys, ", "))
+// mayBegin reports why this host can neither found nor join a network.
+func (c *current) mayBegin() error {
+	if c.member == nil {
+		return nil
 	}
+	return control.Errorf(control.ExitFailed, "warren leave forgets it", "this host is a member of the network %q already",
+		c.member.authority().Name)
 }
 
-// saveSettings writes what must be known at the next start.
-func (n *Node) saveSettings() error {
-	text, err := json.Marshal(remembered{Port: n.port, Down: n.down})
-	if err != nil {
-		return fmt.Errorf("mesh: encoding the settings: %w", err)
+// live returns the membership if it is connected, else nil.
+func (c *current) live() *membership {
+	if c.member == nil || !c.member.connected() {
+		return nil
 	}
-	if err := n.folder.WriteFile(state.SettingsFile, text); err != nil {
-		return control.Errorf(control.ExitFailed, "", "%w", err)
-	}
-	return nil
+	return c.member
 }
 
-// warn keeps a warning for status; the newest text of a code counts.
-func (n *Node) warn(code, text string) {
-	n.unwarn(code)
-	n.warnings = append(n.warnings, control.Warning{Code: code, Text: text})
-	n.log.Warn(text, "code", code)
+// warnings are what status tells a person besides what was asked; the newest text of a code counts.
+type warnings struct {
+	list []control.Warning
+	log  *slog.Logger
 }
 
-func (n *Node) unwarn(code string) {
-	kept := n.warnings[:0]
-	for _, w := range n.warnings {
-		if w.Code != code {
-			kept = append(kept, w)
-		}
-	}
-	n.warnings = kept
+func (w *warnings) warn(code, text string) {
+	w.unwarn(code)
+	w.list = append(w.list, control.Warning{Code: code, Text: text})
+	w.log.Warn("warning", "code", code, "text", text)
 }
 
-// loop runs funcs, and what falls due, until ctx ends. Then the system is left as it was found.
-func (n *Node) loop(ctx context.Context) error {
+func (w *warnings) unwarn(codes ...string) {
+	w.list = slices.DeleteFunc(w.list, func(old control.Warning) bool { return slices.Contains(codes, old.Code) })
+}
+
+// allWarnings returns a copy.
+func (w *warnings) allWarnings() control.List[control.Warning] {
+	return append(control.List[control.Warning]{}, w.list...)
+}
+
+// own is the loop: it runs funcs, and what falls due, until ctx ends. Then the system is left as it was found.
+func (n *Node) own(ctx context.Context) error {
 	n.wake = time.NewTimer(0)
 	defer n.wake.Stop()
 	sweep := time.NewTicker(sweepEvery)
@@ -144,7 +126,7 @@ func (n *Node) loop(ctx context.Context) error {
 	}
 	for {
 		select {
-		case f := <-n.calls:
+		case f := <-n.Calls():
 			f()
 		case <-n.wake.C:
 			if n.member != nil {
@@ -163,45 +145,19 @@ func (n *Node) loop(ctx context.Context) error {
 	}
 }
 
-// post sends the loop a func without waiting for it. It blocks only while the loop is behind.
-func (n *Node) post(f func()) {
-	select {
-	case n.calls <- f:
-	case <-n.ctx.Done():
+// save writes the settings.
+func (n *Node) save() error {
+	if err := n.Save(n.folder); err != nil {
+		return folderError(err)
 	}
+	return nil
 }
 
-// tryPost is post for callers that must not wait; what the loop has no room for is lost.
-func (n *Node) tryPost(f func()) {
-	select {
-	case n.calls <- f:
-	default:
-	}
-}
-
-// errStopping is what a caller sees whose question the loop no longer takes.
-var errStopping = control.Errorf(control.ExitNotRunning, "", "the agent is stopping")
-
-// ask runs f in the loop of n and returns what it returns.
-func ask[T any](ctx context.Context, n *Node, f func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result, 1)
-	var zero T
-	select {
-	case n.calls <- func() { v, err := f(); done <- result{v, err} }:
-	case <-n.ctx.Done():
-		return zero, errStopping
-	case <-ctx.Done():
-		return zero, ctx.Err()
-	}
-	select {
-	case r := <-done:
-		return r.value, r.err
-	case <-n.ctx.Done():
-		return zero, errStopping
+// warnInert names the keys of the config file that have no effect yet.
+func (n *Node) warnInert() {
+	n.unwarn("config-inert")
+	if keys := n.File.Inert(); len(keys) > 0 {
+		n.warn("config-inert", "the config file sets what has no effect yet: "+strings.Join(keys, ", "))
 	}
 }
 
@@ -212,12 +168,61 @@ func (n *Node) reconfigure(f config.Config, err error) {
 		return
 	}
 	n.unwarn("config")
-	if f.ListenPort != n.file.ListenPort || f.Interface != n.file.Interface {
+	if f.ListenPort != n.File.ListenPort || f.Interface != n.File.Interface {
 		n.warn("config-restart", "listen_port and interface take effect when the agent starts again")
 	}
-	n.file = f
+	n.File = f
 	n.warnInert()
 	n.advertise(f.Advertise)
+}
+
+// advertise takes over the addresses that the config file advertises; names are looked up in the background.
+func (n *Node) advertise(texts []string) {
+	n.background.Go(func() {
+		addrs, err := endpoints.Resolve(n.ctx, texts)
+		n.Post(func() {
+			if err != nil {
+				n.warn("advertise", "advertised addresses are not used: "+err.Error())
+				return
+			}
+			n.unwarn("advertise")
+			n.Advertised = addrs
+			if n.member != nil {
+				n.member.speak()
+			}
+		})
+	})
+}
+
+// packetFor is told by the device of a first packet for a member without a tunnel. The device asks again in a second.
+func (n *Node) packetFor(id keys.NodeID) {
+	n.TryPost(func() {
+		if n.live() != nil {
+			n.want(id)
+		}
+	})
+}
+
+// want opens the tunnel to a member.
+func (n *Node) want(id keys.NodeID) {
+	if err := n.tunnels.Want(id, n.clock.Now()); err != nil {
+		n.log.Debug("tunnel not opened", "peer", id, "err", err)
+	}
+}
+
+// interfaceLost is told by the device that somebody removed the interface, or that it failed: it is made anew.
+func (n *Node) interfaceLost(cause error) {
+	n.TryPost(func() {
+		m := n.live()
+		if m == nil {
+			return
+		}
+		n.log.Warn("interface lost, making it anew", "iface", n.Interface, "err", cause)
+		m.disconnect()
+		if err := m.connect(); err != nil {
+			n.warn("interface", "the interface was lost and could not be made anew: "+err.Error())
+		}
+	})
 }
 
 // first returns the first value that is not zero.

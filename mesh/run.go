@@ -13,15 +13,16 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
-	"time"
 
 	"warren/keys"
 	"warren/mesh/clock"
 	"warren/mesh/config"
 	"warren/mesh/control"
+	"warren/mesh/hint"
 	"warren/mesh/link"
+	"warren/mesh/loop"
+	"warren/mesh/settings"
 	"warren/mesh/state"
 	"warren/mesh/tunnels"
 	"warren/nat"
@@ -59,13 +60,20 @@ func Run(ctx context.Context, cfg Config) error {
 		return control.Errorf(control.ExitUsage, "warren starts when that is mended", "%w", err)
 	}
 	if err := tun.Check(); err != nil {
-		return tunError(err, "")
+		return hint.TUN(err, "")
 	}
-	n := &Node{cfg: cfg, log: cfg.Log, clock: wall, folder: folder, calls: make(chan func(), 256)}
-	if err := n.readSettings(file); err != nil {
-		return err
+	set, err := settings.Load(folder, file, cfg.Log)
+	if err != nil {
+		return folderError(err)
 	}
-	return n.open(ctx, config.SocketPath(cfg.State))
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	n := &Node{
+		cfg: cfg, log: cfg.Log, clock: wall, folder: folder, Loop: loop.New(ctx.Done()), life: life{ctx: ctx, fail: cancel},
+		Settings: set, warnings: warnings{log: cfg.Log},
+	}
+	n.warnInert()
+	return n.open(config.SocketPath(cfg.State))
 }
 
 // settings reads the config file and lays the flags over it.
@@ -73,35 +81,23 @@ func (c Config) settings() (config.Config, error) {
 	return config.Load(config.Default(), c.State, c.ConfigFile, config.Flags{Interface: c.Interface, ListenPort: c.ListenPort})
 }
 
+// folderError explains why the state folder cannot be used.
 func folderError(err error) error {
-	hint := "choose another folder with --state DIR"
+	advice := "choose another folder with --state DIR"
 	if e := (*state.Error)(nil); errors.As(err, &e) {
-		hint = e.Hint
+		advice = e.Hint
 	}
 	code := control.ExitFailed
 	if errors.Is(err, os.ErrPermission) {
 		code = control.ExitPermission
 	}
-	return control.Errorf(code, hint, "%w", err)
-}
-
-func tunError(err error, name string) error {
-	switch {
-	case errors.Is(err, tun.ErrPermission):
-		return control.Errorf(control.ExitPermission, "run it as root or give it the capability CAP_NET_ADMIN", "%w", err)
-	case errors.Is(err, tun.ErrNoTUN):
-		return control.Errorf(control.ExitFailed, "load the module (modprobe tun) or pass /dev/net/tun into the container", "%w", err)
-	case errors.Is(err, tun.ErrNameTaken):
-		return control.Errorf(control.ExitFailed, "choose another name with --interface",
-			"the interface name %s is taken", name)
-	}
-	return control.Errorf(control.ExitFailed, "", "%w", err)
+	return control.Errorf(code, advice, "%w", err)
 }
 
 // open opens everything, works until ctx ends, and closes everything in reverse.
-func (n *Node) open(ctx context.Context, socket string) (err error) {
-	if _, err := net.InterfaceByName(n.ifname); err == nil {
-		return tunError(tun.ErrNameTaken, n.ifname)
+func (n *Node) open(socket string) (err error) {
+	if _, err := net.InterfaceByName(n.Interface); err == nil {
+		return hint.TUN(tun.ErrNameTaken, n.Interface)
 	}
 	listener, err := control.Listen(socket)
 	if err != nil {
@@ -123,29 +119,27 @@ func (n *Node) open(ctx context.Context, socket string) (err error) {
 		n.nat.SetTunnel(id, ready)
 		n.dev.SetReady(id, ready)
 	})
-	n.links = link.New(n.linkConfig())
-	return n.work(ctx, listener)
+	n.links = link.New(linked{n}.config())
+	return n.work(listener)
 }
 
 // work runs the parts until ctx ends or one of them fails.
-func (n *Node) work(ctx context.Context, listener *control.Listener) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	n.ctx = ctx
+func (n *Node) work(listener *control.Listener) error {
+	ctx := n.ctx
 	var wg sync.WaitGroup
 	part := func(name string, f func(context.Context) error) {
 		wg.Go(func() {
 			if err := f(ctx); err != nil && ctx.Err() == nil {
-				cancel(fmt.Errorf("mesh: %s ended: %w", name, err))
+				n.fail(fmt.Errorf("mesh: %s ended: %w", name, err))
 			}
 		})
 	}
 	part("the socket layer", n.nat.Run)
 	part("the links", n.links.Run)
-	part("the loop", n.loop)
+	part("the loop", n.own)
 	part("the local API", func(ctx context.Context) error { return listener.Serve(ctx, verbs{n}, n.log) })
-	part("the config file", n.watchConfig)
-	n.advertise(n.file.Advertise)
+	part("the config file", n.watch)
+	n.advertise(n.File.Advertise)
 	<-ctx.Done()
 	wg.Wait()
 	n.background.Wait()
@@ -159,26 +153,26 @@ func (n *Node) work(ctx context.Context, listener *control.Listener) error {
 // openPort opens the remembered port, or another where that one is in use; a configured port must be had.
 func (n *Node) openPort() error {
 	open := func() (uint16, error) {
-		n.nat = nat.New(nat.Config{Port: uint16(n.port), Mark: mark, Log: n.log, Signal: n.signal, Notify: n.noticed})
+		n.nat = nat.New(nat.Config{Port: uint16(n.Port), Mark: mark, Log: n.log, Signal: linked{n}.signal, Notify: linked{n}.noticed})
 		return n.nat.Open()
 	}
 	port, err := open()
 	if errors.Is(err, nat.ErrPortInUse) {
-		if n.portPinned {
-			return control.Errorf(control.ExitFailed, "choose another with --listen-port or listen_port", "UDP port %d is in use", n.port)
+		if n.Pinned {
+			return control.Errorf(control.ExitFailed, "choose another with --listen-port or listen_port", "UDP port %d is in use", n.Port)
 		}
-		n.warn("port-changed", fmt.Sprintf("UDP port %d was in use: another one was taken and is kept", n.port))
-		n.port = 0
+		n.warn("port-changed", fmt.Sprintf("UDP port %d was in use: another one was taken and is kept", n.Port))
+		n.Port = 0
 		port, err = open()
 	}
 	if err != nil {
 		return control.Errorf(control.ExitFailed, "", "%w", err)
 	}
-	n.port = int(port)
-	if n.portPinned {
+	n.Port = int(port)
+	if n.Pinned {
 		return nil
 	}
-	return n.saveSettings()
+	return n.save()
 }
 
 // openStore opens the items on disk and lets them be written in the background until closeStore.
@@ -206,33 +200,11 @@ func (n *Node) openStore() error {
 	return nil
 }
 
-// watchConfig reads the config file again when it changes.
-func (n *Node) watchConfig(ctx context.Context) error {
-	name := first(n.cfg.ConfigFile, config.FilePath(n.cfg.State))
-	last := stamp(name)
-	tick := time.NewTicker(2 * time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		now := stamp(name)
-		if now == last {
-			continue
-		}
-		last = now
+// watch takes over the config file when it changes.
+func (n *Node) watch(ctx context.Context) error {
+	config.Watch(ctx, first(n.cfg.ConfigFile, config.FilePath(n.cfg.State)), func() {
 		file, err := n.cfg.settings()
-		n.post(func() { n.reconfigure(file, err) })
-	}
-}
-
-// stamp tells one content of a file from another, cheaply.
-func stamp(name string) string {
-	info, err := os.Stat(filepath.Clean(name))
-	if err != nil {
-		return ""
-	}
-	return fmt.Sprint(info.ModTime().UnixNano(), info.Size())
+		n.Post(func() { n.reconfigure(file, err) })
+	})
+	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"warren/keys"
 	"warren/mesh/control"
+	"warren/mesh/loop"
 	"warren/mesh/roster"
 	"warren/mesh/tunnels"
 	"warren/nat/path"
@@ -17,18 +18,18 @@ import (
 
 // Status implements control.Backend.
 func (v verbs) Status(ctx context.Context, peer string) (*control.Status, error) {
-	return ask(ctx, v.Node, func() (*control.Status, error) { return v.status(peer) })
+	return loop.Ask(ctx, v.Loop, func() (*control.Status, error) { return v.status(peer) })
 }
 
-func (n *Node) status(peer string) (*control.Status, error) {
-	st := &control.Status{Version: n.cfg.Version, State: control.StateNone, Warnings: slices.Clone(n.warnings)}
+func (n verbs) status(peer string) (*control.Status, error) {
+	st := &control.Status{Version: n.cfg.Version, State: control.StateNone, Warnings: n.allWarnings()}
 	if d := n.clock.Offset(); d != 0 {
 		st.Warnings = append(st.Warnings, control.Warning{Code: "clock-offset", Text: "the clock is shifted by " + d.String() + " for a test"})
 	}
-	m := n.member
-	if m == nil {
+	if n.member == nil {
 		return st, nil
 	}
+	m := view{n.member}
 	st.Warnings = append(st.Warnings, m.clockWarnings()...)
 	st.State = control.StateDown
 	if m.connected() {
@@ -37,8 +38,8 @@ func (n *Node) status(peer string) (*control.Status, error) {
 	if m.roster.Gone(m.id()) {
 		st.State = control.StateRevoked
 	}
-	network := m.describe()
-	st.Network, st.Self = &network, m.statusSelf()
+	network := m.network()
+	st.Network, st.Self = &network, m.self()
 	others := m.others()
 	if peer != "" {
 		one, err := m.pick(peer)
@@ -49,25 +50,28 @@ func (n *Node) status(peer string) (*control.Status, error) {
 	}
 	names, open := m.roster.Names(), m.tunnels.Sweep(n.clock.Now())
 	for _, who := range others {
-		st.Peers = append(st.Peers, m.statusPeer(who, names[who.Node], open))
+		st.Peers = append(st.Peers, m.peer(who, names[who.Node], open))
 	}
 	slices.SortFunc(st.Peers, func(a, b control.Peer) int { return strings.Compare(a.Name, b.Name) })
 	return st, nil
 }
 
-// describe is the network as documents show it.
-func (m *membership) describe() control.Network {
+// view is what a membership shows of itself.
+type view struct{ *membership }
+
+// network is the network as documents show it.
+func (m view) network() control.Network {
 	a := m.authority()
 	return control.Network{Name: a.Name, ID: a.Network.String(), Members: len(m.roster.Members())}
 }
 
-// describeSelf is this host as documents show it.
-func (m *membership) describeSelf() control.Host {
+// host is this host as documents show it.
+func (m view) host() control.Host {
 	return control.Host{Name: m.Own.Name, ID: m.id().String(), Addresses: addresses(m.Own), PublicKey: m.Own.WG.String()}
 }
 
-func (m *membership) statusSelf() control.Self {
-	host := m.describeSelf()
+func (m view) self() control.Self {
+	host := m.host()
 	seen := m.nat.NAT()
 	self := control.Self{
 		Name: control.Text(host.Name), ID: control.Text(host.ID), Addresses: host.Addresses, PublicKey: control.Text(host.PublicKey),
@@ -82,7 +86,7 @@ func (m *membership) statusSelf() control.Self {
 	return self
 }
 
-func (m *membership) statusPeer(who *roster.Member, name string, open map[keys.NodeID]tunnels.Tunnel) control.Peer {
+func (m view) peer(who *roster.Member, name string, open map[keys.NodeID]tunnels.Tunnel) control.Peer {
 	p := control.Peer{Name: name, ID: who.Node.String(), Addresses: addresses(who.Certificate), Online: m.online(who.Node), Path: control.PathIdle}
 	st := m.nat.PeerStatus(who.Node)
 	t, wanted := open[who.Node]
@@ -108,7 +112,7 @@ func (m *membership) statusPeer(who *roster.Member, name string, open map[keys.N
 }
 
 // online reports whether a member is linked or was heard of within five minutes.
-func (m *membership) online(id keys.NodeID) bool {
+func (m view) online(id keys.NodeID) bool {
 	if !m.connected() {
 		return false
 	}
@@ -120,10 +124,10 @@ func (m *membership) online(id keys.NodeID) bool {
 }
 
 // wall brings a time of the paths, which know no offset of the clock, to ours.
-func (m *membership) wall(t time.Time) time.Time { return t.Add(m.clock.Offset()) }
+func (m view) wall(t time.Time) time.Time { return t.Add(m.clock.Offset()) }
 
 // clockWarnings tell what is off with this host's clock.
-func (m *membership) clockWarnings() (all []control.Warning) {
+func (m view) clockWarnings() (all []control.Warning) {
 	now, net := m.clock.Now(), m.netTime()
 	if d := net.Sub(now); d.Abs() > time.Hour {
 		all = append(all, control.Warning{
@@ -145,14 +149,14 @@ func addresses(c *keys.Certificate) []netip.Addr {
 	return all
 }
 
-func (m *membership) others() []*roster.Member {
+func (m view) others() []*roster.Member {
 	return slices.DeleteFunc(m.roster.Members(), func(who *roster.Member) bool { return who.Node == m.id() })
 }
 
 // pick finds the member that a person means; this host is not among them.
-func (m *membership) pick(text string) (*roster.Member, error) { return m.pickOf(text, m.others()) }
+func (m view) pick(text string) (*roster.Member, error) { return m.pickOf(text, m.others()) }
 
-func (m *membership) pickOf(text string, members []*roster.Member) (*roster.Member, error) {
+func (m view) pickOf(text string, members []*roster.Member) (*roster.Member, error) {
 	names := m.roster.Names()
 	named := make([]control.Named, len(members))
 	for i, who := range members {
@@ -167,50 +171,18 @@ func (m *membership) pickOf(text string, members []*roster.Member) (*roster.Memb
 
 // IP implements control.Backend.
 func (v verbs) IP(ctx context.Context, peer string) ([]netip.Addr, error) {
-	return ask(ctx, v.Node, func() ([]netip.Addr, error) {
-		m, err := v.current()
+	return loop.Ask(ctx, v.Loop, func() ([]netip.Addr, error) {
+		m, err := v.membership()
 		if err != nil {
 			return nil, err
 		}
 		if peer == "" {
 			return addresses(m.Own), nil
 		}
-		who, err := m.pickOf(peer, m.roster.Members())
+		who, err := view{m}.pickOf(peer, m.roster.Members())
 		if err != nil {
 			return nil, err
 		}
 		return addresses(who.Certificate), nil
 	})
-}
-
-// Up implements control.Backend.
-func (v verbs) Up(ctx context.Context) error {
-	_, err := ask(ctx, v.Node, func() (struct{}, error) {
-		m, err := v.current()
-		if err != nil {
-			return struct{}{}, err
-		}
-		if !m.connected() {
-			if err := m.connect(); err != nil {
-				return struct{}{}, err
-			}
-		}
-		v.down = false
-		return struct{}{}, v.saveSettings()
-	})
-	return err
-}
-
-// Down implements control.Backend.
-func (v verbs) Down(ctx context.Context) error {
-	_, err := ask(ctx, v.Node, func() (struct{}, error) {
-		m, err := v.current()
-		if err != nil {
-			return struct{}{}, err
-		}
-		m.disconnect()
-		v.down = true
-		return struct{}{}, v.saveSettings()
-	})
-	return err
 }

@@ -117,3 +117,15 @@ func resolve(ctx context.Context, text string) ([]netip.AddrPort, error) {
 	}
 	return usable, nil
 }
+
+// Text lists addresses for a person.
+func Text(all []netip.AddrPort) string {
+	if len(all) == 0 {
+		return "any address: the code names none"
+	}
+	texts := make([]string, len(all))
+	for i, a := range all {
+		texts[i] = a.String()
+	}
+	return strings.Join(texts, ", ")
+}

@@ -2,6 +2,7 @@ package roster
 
 import (
 	"crypto/sha256"
+	"slices"
 
 	"warren/keys"
 	"warren/mesh/gossip"
@@ -44,4 +45,11 @@ func LogItems(entries [][]byte) []*gossip.Item {
 		items[i] = &gossip.Item{Key: gossip.Key{Kind: gossip.KindLog, Subject: sha256.Sum256(e)}, Seq: uint64(i), Body: e}
 	}
 	return items
+}
+
+// SameRecord reports whether two records say the same, whatever their numbers.
+func SameRecord(a, b *keys.Record) bool {
+	return slices.Equal(a.Candidates, b.Candidates) && slices.Equal(a.Relays, b.Relays) &&
+		slices.Equal(a.Contacts, b.Contacts) && a.NAT == b.NAT && a.Version == b.Version &&
+		a.ReachableUDP == b.ReachableUDP && a.ReachableTCP == b.ReachableTCP
 }
