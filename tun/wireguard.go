@@ -34,7 +34,8 @@ type Engine interface {
 	// An unknown peer is no error.
 	RemovePeer(keys.WGPublic) error
 	// Renew starts a new session with a peer: what is sent from now on waits for it, what still comes in the old one is
-	// taken. An unknown peer is no error.
+	// taken. The last handshake must be 20 ms old, or the peer takes the new one for a replay and 5 s are lost. An unknown
+	// peer is no error.
 	Renew(keys.WGPublic) error
 	// Stats returns the counters of each peer.
 	Stats() (map[keys.WGPublic]PeerStats, error)

@@ -132,9 +132,12 @@ func (e *end) reply(t *testing.T) {
 	t.Cleanup(func() { cancel(); wg.Wait() })
 }
 
+// renewAfter is the least time between a handshake and Renew.
+const renewAfter = 20 * time.Millisecond
+
 func TestEnginesPing(t *testing.T) {
-	var words bytes.Buffer
-	log := slog.New(slog.NewTextHandler(&syncWriter{w: &words}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	var words syncBuffer
+	log := slog.New(slog.NewTextHandler(&words, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	a, b := pair(t, log)
 	b.reply(t)
 	b.accept(t, a)
@@ -167,6 +170,22 @@ func TestEnginesPing(t *testing.T) {
 	}
 	k.send(datagram(alice.v4, bob.v4, "hello"))
 	k.await(t, func(p []byte) bool { return body(p) == "echo of hello" })
+
+	// A new session, while the old one is good: nothing is lost. The time stamps of two handshakes must differ.
+	for began := time.Now(); time.Since(began) < 2*renewAfter; {
+		k.send(datagram(alice.v4, bob.v4, "more"))
+		k.await(t, func(p []byte) bool { return body(p) == "echo of more" })
+	}
+	for _, key := range []keys.WGPublic{b.key.Public(), {9}} {
+		if err := a.engine.Renew(key); err != nil {
+			t.Errorf("Renew: %v", err)
+		}
+	}
+	k.send(datagram(alice.v4, bob.v4, "again"))
+	k.await(t, func(p []byte) bool { return body(p) == "echo of again" })
+	if n := strings.Count(words.String(), "Received handshake initiation"); n < 2 {
+		t.Errorf("%d handshakes, want another one", n)
+	}
 
 	stats, err := a.engine.Stats()
 	if err != nil {
@@ -202,7 +221,7 @@ func endAll(t *testing.T, a, b *end) {
 		t.Error(err)
 	}
 	for name, err := range map[string]error{
-		"SetKey": a.engine.SetKey(a.key), "RemovePeer": a.engine.RemovePeer(keys.WGPublic{}), "SetPeer": a.engine.SetPeer(Peer{}),
+		"SetKey": a.engine.SetKey(a.key), "RemovePeer": a.engine.RemovePeer(keys.WGPublic{}), "Renew": a.engine.Renew(b.key.Public()), "SetPeer": a.engine.SetPeer(Peer{}),
 	} {
 		if !errors.Is(err, os.ErrClosed) {
 			t.Errorf("%s after Close: %v", name, err)
@@ -228,15 +247,22 @@ func noKeys(t *testing.T, text string, secrets ...[]byte) {
 	}
 }
 
-type syncWriter struct {
-	mu sync.Mutex
-	w  *bytes.Buffer
+// syncBuffer may be written and read at once.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
 }
 
-func (s *syncWriter) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.w.Write(b)
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
 
 type failingBind struct{ conn.Bind }
