@@ -28,7 +28,7 @@ func TestCheckAndAnswer(t *testing.T) {
 		if got := stun.Sender(userKey, m.ID, m.User); got != [8]byte(id[:8]) {
 			t.Errorf("Sender = %x, want %x", got, id[:8])
 		}
-		if !m.Verify(pair) || !m.Verify(pair) || m.Verify(key("other")) {
+		if !m.Verify(pair) || m.Verify(key("other")) || !m.Verify(pair) {
 			t.Error("Verify says yes and no the wrong way round")
 		}
 		if len(request) != 72 {
@@ -80,9 +80,11 @@ func TestVectors(t *testing.T) {
 	for _, v := range []struct{ name, hex, mapped string }{
 		{"v4", "0101003c2112a442b7e7a701bc34d686fa87dfae8022000b7465737420766563746f7220" +
 			"002000080001a147e112a643000800142b91f599fd9e90c38c7489f92af9ba53f06be7d780280004c07d4c96", "192.0.2.1:32853"},
-		{"v6", "010100482112a442b7e7a701bc34d686fa87dfae8022000b7465737420766563746f7220" +
-			"002000140002a1470113a9faa5d3f179bc25f4b5bed2b9d900080014a382954e4be67bf11784c97c8292c275bfe3ed4180280004c8fb0b4c",
-			"[2001:db8:1234:5678:11:2233:4455:6677]:32853"},
+		{
+			"v6", "010100482112a442b7e7a701bc34d686fa87dfae8022000b7465737420766563746f7220" +
+				"002000140002a1470113a9faa5d3f179bc25f4b5bed2b9d900080014a382954e4be67bf11784c97c8292c275bfe3ed4180280004c8fb0b4c",
+			"[2001:db8:1234:5678:11:2233:4455:6677]:32853",
+		},
 	} {
 		b, err := hex.DecodeString(v.hex)
 		if err != nil {
