@@ -13,6 +13,11 @@ func newBucket(rate, burst float64) *bucket {
 	return &bucket{rate: rate, burst: burst, tokens: burst, filled: time.Now()}
 }
 
+// full reports whether nothing was taken lately.
+func (b *bucket) full() bool {
+	return b.tokens+b.rate*time.Since(b.filled).Seconds() >= b.burst
+}
+
 // take takes a token, or returns how long it will be until there is one.
 func (b *bucket) take() (wait time.Duration) {
 	now := time.Now()

@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
 	"sync"
@@ -18,11 +19,32 @@ const (
 	maxStrangers = 64
 )
 
+// How many connections may begin, as each costs a handshake: a second and at once, of one source and of all strangers.
+const (
+	sourceRate, sourceBurst     = 2, 20
+	strangerRate, strangerBurst = 50, 100
+	maxVisitors                 = 1024 // sources that are remembered
+)
+
 // door counts the connections that others made. The zero door is open.
 type door struct {
 	mu        sync.Mutex
-	bySource  map[string]int
-	strangers int
+	bySource  map[string]*visitor
+	strangers visitor // all of them
+}
+
+// visitor is who is counted together.
+type visitor struct {
+	live int
+	*bucket
+}
+
+// tired reports whether too many connections of the visitor began lately, and counts one more.
+func (v *visitor) tired(rate, burst float64) bool {
+	if v.bucket == nil {
+		v.bucket = newBucket(rate, burst)
+	}
+	return v.take() > 0
 }
 
 // enter reports whether one more may come from a source, and counts it until leave.
@@ -33,15 +55,28 @@ func (d *door) enter(source string, stranger bool) bool {
 	if stranger {
 		limit = maxOfSource
 	}
-	if d.bySource[source] >= limit || stranger && d.strangers >= maxStrangers {
+	if len(d.bySource) >= maxVisitors {
+		maps.DeleteFunc(d.bySource, func(_ string, v *visitor) bool { return v.live == 0 && v.full() })
+	}
+	v := d.bySource[source]
+	if v == nil {
+		v = &visitor{}
+	}
+	switch {
+	case v.live >= limit || stranger && d.strangers.live >= maxStrangers:
+		return false
+	case stranger && len(d.bySource) >= maxVisitors && d.bySource[source] == nil:
+		return false
+	case v.tired(sourceRate, sourceBurst) || stranger && d.strangers.tired(strangerRate, strangerBurst):
 		return false
 	}
 	if d.bySource == nil {
-		d.bySource = map[string]int{}
+		d.bySource = map[string]*visitor{}
 	}
-	d.bySource[source]++
+	d.bySource[source] = v
+	v.live++
 	if stranger {
-		d.strangers++
+		d.strangers.live++
 	}
 	return true
 }
@@ -49,11 +84,9 @@ func (d *door) enter(source string, stranger bool) bool {
 func (d *door) leave(source string, stranger bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.bySource[source]--; d.bySource[source] == 0 {
-		delete(d.bySource, source)
-	}
+	d.bySource[source].live--
 	if stranger {
-		d.strangers--
+		d.strangers.live--
 	}
 }
 
@@ -67,6 +100,13 @@ func (t *Transport) admit(ctx context.Context, info *quic.ClientInfo) (context.C
 	}
 	context.AfterFunc(ctx, func() { t.door.leave(source, stranger) })
 	return ctx, nil
+}
+
+// unproved reports whether an address must first prove that packets reach it: a stranger's may be spoofed, as the check
+// before it takes one packet only. A member's is what its own checks say.
+func (t *Transport) unproved(addr net.Addr) bool {
+	_, member := t.cfg.NodeOf(addr)
+	return !member
 }
 
 // sourceOf names who is counted together: a member, or the strangers behind one IPv4 address or IPv6 /64.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -383,9 +384,93 @@ func TestStrangersLeaveRoom(t *testing.T) {
 		d.leave(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}).String(), true)
 	}
 	d.leave("a member", false)
-	if len(d.bySource) != 0 || d.strangers != 0 {
-		t.Errorf("all left, yet the door counts %v and %d", d.bySource, d.strangers)
+	if d.strangers.live != 0 || d.bySource["a member"].live != 0 {
+		t.Errorf("all left, yet the door counts %d", d.strangers.live)
 	}
+}
+
+// TestSpoofedStrangers: who sends first packets from addresses that are not its own gets no place and little sent there.
+func TestSpoofedStrangers(t *testing.T) {
+	attack(t, false, nil, func(t *testing.T, v *target) {
+		deaf := &deafConn{PacketConn: v.raw.Conn}
+		raw := &quic.Transport{Conn: deaf}
+		defer raw.Close()
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			if _, err := raw.Dial(ctx, v.addr, v.joiner, quicConfig()); err == nil {
+				t.Error("a connection with nobody")
+			}
+			cancel()
+			v.door.mu.Lock()
+			if v.door.strangers.live != 0 || len(v.door.bySource) != 0 {
+				t.Errorf("an address that never answered has %d places", v.door.strangers.live)
+			}
+			v.door.mu.Unlock()
+		}
+		if sent, got := deaf.sent.Load(), deaf.got.Load(); sent == 0 || got > sent/4 {
+			t.Errorf("%d bytes were answered by %d", sent, got)
+		}
+	})
+}
+
+// deafConn counts what comes and gives nothing of it to its reader.
+type deafConn struct {
+	net.PacketConn
+	sent, got atomic.Int64
+}
+
+func (c *deafConn) WriteTo(b []byte, to net.Addr) (int, error) {
+	c.sent.Add(int64(len(b)))
+	return c.PacketConn.WriteTo(b, to)
+}
+
+func (c *deafConn) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		n, _, err := c.PacketConn.ReadFrom(b)
+		if err != nil {
+			return 0, nil, err
+		}
+		c.got.Add(int64(n))
+	}
+}
+
+// TestManyHandshakes: connections that end at once are few in the long run too, of a member and of a stranger.
+func TestManyHandshakes(t *testing.T) {
+	for _, member := range []bool{true, false} {
+		attack(t, member, nil, func(t *testing.T, v *target) {
+			conf := v.joiner
+			if member {
+				conf = v.member
+			}
+			made := 0
+			for began := time.Now(); time.Since(began) < 10*time.Second; time.Sleep(20 * time.Millisecond) {
+				if conn, err := v.raw.Dial(t.Context(), v.addr, conf, quicConfig()); err == nil {
+					made++
+					_ = conn.CloseWithError(0, "")
+				}
+			}
+			if made < sourceBurst/2 || made > sourceBurst+sourceRate*12 {
+				t.Errorf("member %v: %d connections in 10 s", member, made)
+			}
+		})
+	}
+}
+
+// TestManyAddresses: the door remembers a bounded number of sources, and members come in all the same.
+func TestManyAddresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d door
+		for i := range 4 * maxVisitors {
+			source := netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)}).String()
+			if d.enter(source, true) {
+				d.leave(source, true)
+			}
+			time.Sleep(25 * time.Millisecond)
+		}
+		if len(d.bySource) > maxVisitors || !d.enter("a member", false) {
+			t.Errorf("%d sources are remembered", len(d.bySource))
+		}
+	})
 }
 
 func TestSourceOf(t *testing.T) {

@@ -114,7 +114,8 @@ func (t *Transport) closeLoop() {
 func New(cfg Config) *Transport {
 	t := &Transport{cfg: cfg, ready: make(chan struct{}), closing: make(chan closeRequest, 64)}
 	t.quic = &quic.Transport{
-		Conn: cfg.Conn, DisableVersionNegotiationPackets: true, ConnectionIDLength: 8, ConnContext: t.admit,
+		Conn: cfg.Conn, DisableVersionNegotiationPackets: true, ConnectionIDLength: 8,
+		VerifySourceAddress: t.unproved, ConnContext: t.admit,
 	}
 	return t
 }
