@@ -7,6 +7,7 @@ import (
 	"golang.zx2c4.com/wireguard/conn"
 
 	"warren/nat/demux"
+	"warren/nat/peers"
 )
 
 // pair is a bind and an endpoint on it for every benchmark below: plain StdNetBind, and ours over the same sockets.
@@ -40,12 +41,12 @@ func pairs() []pair {
 			return s.ConnBind(), port
 		}, func(b *testing.B, bind conn.Bind, port uint16) conn.Endpoint {
 			w := bind.(*Bind)
-			peer := w.peers.ensure([32]byte{1})
-			peer.active.Store(true)
-			src := w.sources.intern(direct(Flow{Remote: addr(loopback(port))}))
-			src.peer.Store(peer)
-			peer.chosen.Store(src)
-			return &peer.self
+			peer := w.roster.ensure([32]byte{1})
+			peer.Watch(true)
+			src := w.sources.Intern(peers.Direct(Flow{Remote: addr(loopback(port))}))
+			src.Bind(peer.Peer)
+			peer.Choose(src)
+			return peer.Endpoint()
 		}},
 	}
 }

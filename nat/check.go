@@ -7,9 +7,12 @@ import (
 
 	"warren/keys"
 	"warren/nat/alarm"
+	"warren/nat/count"
 	"warren/nat/guard"
 	"warren/nat/local"
 	"warren/nat/path"
+	"warren/nat/peers"
+	"warren/nat/ring"
 	"warren/nat/stun"
 )
 
@@ -35,6 +38,17 @@ type asked struct {
 	at   time.Time
 }
 
+// key returns what the answer must be made with, and whether there still is one.
+func (a *asked) key() (key [32]byte, ok bool) {
+	switch {
+	case a.join != nil:
+		return a.join.key, true
+	case a.m.pair != nil:
+		return a.m.pair.Check, true
+	}
+	return key, false
+}
+
 // join is one JoinCheck.
 type join struct {
 	key, user [32]byte
@@ -42,7 +56,7 @@ type join struct {
 	alarm     *alarm.Alarm
 	sent      int
 	answered  bool
-	done      chan struct{}
+	done      chan struct{} // closed by the first answer
 }
 
 func newJoin(network keys.NetworkID, remote netip.AddrPort) *join {
@@ -52,22 +66,27 @@ func newJoin(network keys.NetworkID, remote netip.AddrPort) *join {
 	}
 }
 
-// checks sends and answers STUN. Nobody gets an answer who does not hold the key.
+// checks sends and answers STUN: it finds out who is at the other end of a way. Nobody gets an answer who does not hold
+// the key. It belongs to the goroutine of the loop.
 type checks struct {
-	bind    *Bind
-	local   *local.Finder
-	user    [32]byte            // masks senders
-	joinKey [32]byte            // of joiners
-	senders map[[8]byte]*member // by the start of their ids
+	bind   *Bind
+	local  *local.Finder // told what is sent and heard
+	alarms *alarm.Clock
+	heard  func(m *member, at time.Time, ev path.Event) // see loop.heard
+
+	self    keys.NodeID // zero: member of nothing, and answers nobody
+	user    [32]byte    // masks senders
+	joinKey [32]byte    // of joiners
+	senders map[[8]byte]*member
 	asked   map[[12]byte]asked
 
 	seen  *guard.Replay // ids of authentic requests
 	flood *guard.Flood  // of bad packets
 }
 
-func newChecks(b *Bind, lo *local.Finder) *checks {
+func newChecks(b *Bind, lo *local.Finder, alarms *alarm.Clock, heard func(*member, time.Time, path.Event)) *checks {
 	return &checks{
-		bind: b, local: lo,
+		bind: b, local: lo, alarms: alarms, heard: heard,
 		senders: make(map[[8]byte]*member),
 		asked:   make(map[[12]byte]asked),
 		seen:    guard.NewReplay(seenLife, maxSeen),
@@ -75,150 +94,169 @@ func newChecks(b *Bind, lo *local.Finder) *checks {
 	}
 }
 
+// serve says who this host is, nil for nobody.
+func (c *checks) serve(self *Self) {
+	c.self = keys.NodeID{}
+	if self != nil {
+		c.self, c.user, c.joinKey = self.ID, keys.CheckUserKey(self.Network), keys.JoinCheckKey(self.Network)
+	}
+}
+
+// forget makes all answers to requests until now come too late.
+func (c *checks) forget() { clear(c.asked) }
+
+// know says who sends checks as id.
+func (c *checks) know(id keys.NodeID, m *member) { c.senders[[8]byte(id[:8])] = m }
+
+// unknow takes back what know said.
+func (c *checks) unknow(id keys.NodeID, m *member) {
+	if key := [8]byte(id[:8]); c.senders[key] == m {
+		delete(c.senders, key)
+	}
+}
+
 // request sends a check and remembers it.
-func (c *checks) request(id [12]byte, a asked, user, key [32]byte, sender keys.NodeID) {
-	if len(c.asked) >= maxAsked/8 {
-		for old, b := range c.asked {
-			if a.at.Sub(b.at) > askedLife {
-				delete(c.asked, old)
-			}
-		}
-		if len(c.asked) >= maxAsked {
-			c.bind.counts.add(droppedChecks)
-			return
-		}
+func (c *checks) request(id [12]byte, a asked) {
+	key, ok := a.key()
+	if !ok {
+		panic("nat: a check to a member without keys")
+	}
+	if !c.room(a.at) {
+		c.bind.counts.Add(count.STUNTooMany)
+		return
+	}
+	sender, user := c.self, c.user
+	if a.join != nil {
+		sender, user = keys.NodeID{}, a.join.user
 	}
 	c.asked[id] = a
 	c.local.Sent(a.path.Remote.Addr(), a.at)
-	c.bind.writeOne(a.path.Local, a.path.Remote, stun.Request(id, stun.User(user, id, sender), key))
+	c.bind.sockets.writeOne(wayOf(a.path).Flow, stun.Request(id, stun.User(user, id, sender), key))
+}
+
+// room reports whether another request can be remembered; it forgets old ones.
+func (c *checks) room(now time.Time) bool {
+	if len(c.asked) >= maxAsked/8 {
+		for id, a := range c.asked {
+			if now.Sub(a.at) > askedLife {
+				delete(c.asked, id)
+			}
+		}
+	}
+	return len(c.asked) < maxAsked
 }
 
 // drop counts a packet that proved nothing.
-func (c *checks) drop(p *packet, why counter) {
-	c.bind.counts.add(why)
-	c.flood.Bad(p.flow.Remote.Addr(), p.at)
+func (c *checks) drop(p *ring.Packet, why count.Reason) {
+	c.bind.counts.Add(why)
+	c.flood.Bad(p.Flow.Remote.Addr(), p.At)
 }
 
-// stun handles one STUN packet.
-func (l *loop) stun(p *packet) {
-	c := l.checks
-	src := l.bind.sources.get(direct(p.flow))
-	known := src != nil && (src.peer.Load() != nil || src.joined.Load() != 0)
-	if !known && c.flood.Full(p.flow.Remote.Addr(), p.at) {
-		l.bind.counts.add(droppedFlood)
+// receive handles one STUN packet.
+func (c *checks) receive(p *ring.Packet) {
+	src := c.bind.sources.Get(peers.Direct(p.Flow))
+	if (src == nil || !src.Known()) && c.flood.Full(p.Flow.Remote.Addr(), p.At) {
+		c.bind.counts.Add(count.STUNFlood)
 		return
 	}
-	msg, err := stun.Parse(p.bytes())
+	msg, err := stun.Parse(p.Bytes())
 	if err != nil {
-		c.drop(p, droppedSTUN)
+		c.drop(p, count.STUNMalformed)
 		return
 	}
 	if msg.Kind == stun.RequestKind {
-		l.asked(p, &msg)
+		c.requested(p, &msg)
 	} else {
-		l.answered(p, &msg)
+		c.answered(p, &msg)
 	}
 }
 
-// asked answers an authentic request; everything else gets no answer.
-func (l *loop) asked(p *packet, msg *stun.Message) {
-	c, remote := l.checks, p.flow.Remote
-	if l.self == nil || l.local.Within(remote.Addr()) {
-		c.drop(p, droppedUnasked)
+// requested answers an authentic request; everything else gets no answer.
+func (c *checks) requested(p *ring.Packet, msg *stun.Message) {
+	remote := p.Flow.Remote
+	if c.self.IsZero() || c.local.Within(remote.Addr()) {
+		c.drop(p, count.STUNUnasked)
 		return
 	}
 	key, m := c.joinKey, (*member)(nil)
 	if sender := stun.Sender(c.user, msg.ID, msg.User); sender != [8]byte{} {
-		if m = c.senders[sender]; m == nil || !m.share(l.self) {
-			c.drop(p, droppedUnasked)
+		if m = c.senders[sender]; m == nil || !m.share() {
+			c.drop(p, count.STUNUnasked)
 			return
 		}
 		key = m.pair.Check
 	}
 	if !msg.Verify(key) {
-		c.drop(p, droppedForged)
+		c.drop(p, count.STUNForged)
 		return
 	}
-	if c.seen.Again(msg.ID, p.at) {
-		c.drop(p, droppedReplay)
+	if c.seen.Again(msg.ID, p.At) {
+		c.drop(p, count.STUNReplayed)
 		return
 	}
-	src := l.bind.sources.intern(direct(p.flow))
-	if m == nil {
-		src.joined.Store(l.bind.clock.stamp(p.at))
-	} else {
-		l.bound(src, m, p.at)
-		m.peer.back.Store(src)
-	}
-	l.bind.writeOne(p.flow.Local, remote, stun.Response(msg.ID, remote, key))
-	l.local.Asked(remote.Addr(), p.at)
-	l.changed(p.at)
+	src := c.bind.sources.Intern(peers.Direct(p.Flow))
+	c.proved(src, m, p.At)
 	if m != nil {
-		l.step(m, path.CheckRequested{ID: msg.ID, Path: src.path})
+		m.peer.Asked(src)
 	}
+	c.bind.sockets.writeOne(p.Flow, stun.Response(msg.ID, remote, key))
+	c.local.Asked(remote.Addr(), p.At)
+	c.heard(m, p.At, path.CheckRequested{ID: msg.ID, Path: pathOf(src.Way())})
 }
 
 // answered takes the answer to an own request.
-func (l *loop) answered(p *packet, msg *stun.Message) {
-	c := l.checks
+func (c *checks) answered(p *ring.Packet, msg *stun.Message) {
 	a, ok := c.asked[msg.ID]
 	// An answer from another address than the one asked says nothing about either, RFC 8445 section 7.2.5.2.1.
-	if !ok || a.path.Remote != p.flow.Remote || p.at.Sub(a.at) > askedLife {
-		c.drop(p, droppedUnasked)
+	if !ok || a.path.Remote != p.Flow.Remote || p.At.Sub(a.at) > askedLife {
+		c.drop(p, count.STUNUnasked)
 		return
 	}
-	var key [32]byte
-	switch {
-	case a.join != nil:
-		key = a.join.key
-	case a.m.pair != nil:
-		key = a.m.pair.Check
-	default: // its key changed in between
-		c.drop(p, droppedUnasked)
+	key, ok := a.key()
+	if !ok { // it changed in between
+		c.drop(p, count.STUNUnasked)
 		return
 	}
 	if !msg.Verify(key) {
-		c.drop(p, droppedForged)
+		c.drop(p, count.STUNForged)
 		return
 	}
 	delete(c.asked, msg.ID)
-	src := l.bind.sources.intern(a.path)
-	l.local.Saw(p.flow.Remote.Addr(), msg.Mapped, p.at)
-	l.changed(p.at)
-	if j := a.join; j != nil {
-		src.joined.Store(l.bind.clock.stamp(p.at))
-		if !j.answered {
-			j.answered = true
-			close(j.done)
-		}
-		return
+	c.proved(c.bind.sources.Intern(wayOf(a.path)), a.m, p.At)
+	c.local.Saw(p.Flow.Remote.Addr(), msg.Mapped, p.At)
+	c.heard(a.m, p.At, path.CheckAnswered{ID: msg.ID, Path: a.path})
+	if a.join != nil && !a.join.answered {
+		a.join.answered = true
+		close(a.join.done)
 	}
-	l.bound(src, a.m, p.at)
-	l.step(a.m, path.CheckAnswered{ID: msg.ID, Path: a.path})
 }
 
-// bound notes that m proved to be behind src.
-func (l *loop) bound(src *Source, m *member, at time.Time) {
-	src.checked.Store(l.bind.clock.stamp(at))
-	src.peer.Store(m.peer)
+// proved notes that m, or a joiner if m is nil, is behind src. It comes before anything is sent or told that makes the
+// other end, or our own, send by it.
+func (c *checks) proved(src *Source, m *member, at time.Time) {
+	stamp := c.bind.clock.Stamp(at)
+	if m == nil {
+		src.Joined(stamp)
+	} else {
+		src.Checked(m.peer.Peer, stamp)
+	}
 }
 
 // join starts a JoinCheck.
-func (l *loop) join(j *join) {
+func (c *checks) join(j *join) {
 	j.alarm = alarm.New(func(now time.Time) {
 		var id [12]byte
 		_, _ = crand.Read(id[:]) // it never fails
-		a := asked{join: j, path: path.UDP(j.remote), at: now}
-		l.checks.request(id, a, j.user, j.key, keys.NodeID{})
+		c.request(id, asked{join: j, path: path.UDP(j.remote), at: now})
 		j.sent++
 		next := joinRepeat
 		if s := joinSchedule(); j.sent < len(s) {
 			next = s[j.sent] - s[j.sent-1]
 		}
-		l.alarms.Set(j.alarm, now.Add(next))
+		c.alarms.Set(j.alarm, now.Add(next))
 	})
-	l.alarms.Set(j.alarm, l.cfg.Now())
+	c.alarms.Set(j.alarm, c.bind.clock.Now())
 }
 
 // leave ends a JoinCheck.
-func (l *loop) leave(j *join) { l.alarms.Clear(j.alarm) }
+func (c *checks) leave(j *join) { c.alarms.Clear(j.alarm) }

@@ -2,7 +2,6 @@ package nat
 
 import (
 	"context"
-	"hash/fnv"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -10,54 +9,69 @@ import (
 
 	"warren/keys"
 	"warren/nat/alarm"
+	"warren/nat/call"
+	"warren/nat/count"
 	"warren/nat/local"
 	"warren/nat/path"
+	"warren/nat/peers"
 )
 
-const (
-	pollEvery   = 5 * time.Second        // of own interfaces
-	sampleEvery = 500 * time.Millisecond // of the traffic of an active peer
-	quietAfter  = 45 * time.Second       // a peer is no longer sampled
-	warmEvery   = 25 * time.Second       // paths of linked peers, ±20 %
-	resendFor   = 6 * time.Second        // upstream makes a new initiation after 5 s
-)
+const pollEvery = 5 * time.Second // of own interfaces
 
-// resends are the ages at which an initiation without an answer is sent again.
-func resends() []time.Duration {
-	return []time.Duration{250 * time.Millisecond, 500 * time.Millisecond, time.Second}
-}
-
-// loop is what Run owns. Only port, view and posts are touched by other goroutines.
+// loop is what Run owns. Only view and posts are touched by other goroutines.
 type loop struct {
-	cfg   *Config
-	bind  *Bind
-	inbox *inbox
-	port  atomic.Uint32
-	view  atomic.Pointer[local.View]
-	posts struct {
-		sync.Mutex
-		funcs []func()
-	}
-	self    *Self
-	since   time.Time // when self was set: older sessions are forgotten
+	cfg     *Config
+	bind    *Bind
+	inbox   *peers.Inbox
+	posts   posts
+	view    atomic.Pointer[local.View]
+	self    *identity // nil: member of nothing
 	members map[keys.NodeID]*member
 	alarms  alarm.Clock
 	poll    *alarm.Alarm
 	checks  *checks
 	local   *local.Finder
 	rand    *rand.Rand
-	acts    []path.Action
+	acts    []path.Action // of the step that runs; kept for its memory
 }
 
-func newLoop(cfg *Config, bind *Bind, in *inbox) *loop {
-	lo := local.New()
+// identity is who this host is.
+type identity struct {
+	Self
+	since time.Time // when it became that: older sessions are forgotten
+}
+
+// posts are functions for the loop to call, in their order.
+type posts struct {
+	mu    sync.Mutex
+	funcs []func()
+}
+
+func (ps *posts) add(f func()) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.funcs = append(ps.funcs, f)
+}
+
+// call calls what was added before.
+func (ps *posts) call() {
+	ps.mu.Lock()
+	funcs := ps.funcs
+	ps.funcs = nil
+	ps.mu.Unlock()
+	for _, f := range funcs {
+		f()
+	}
+}
+
+func newLoop(cfg *Config, bind *Bind, in *peers.Inbox) *loop {
 	l := &loop{
 		cfg: cfg, bind: bind, inbox: in,
 		members: make(map[keys.NodeID]*member),
-		checks:  newChecks(bind, lo),
-		local:   lo,
+		local:   local.New(),
 		rand:    rand.New(rand.NewPCG(cfg.Seed, 1)),
 	}
+	l.checks = newChecks(bind, l.local, &l.alarms, l.heard)
 	l.view.Store(&local.View{})
 	l.poll = alarm.New(func(now time.Time) {
 		if l.local.SetHosts(cfg.Hosts()) {
@@ -71,17 +85,15 @@ func newLoop(cfg *Config, bind *Bind, in *inbox) *loop {
 
 // post makes the loop call f; it never blocks.
 func (l *loop) post(f func()) {
-	l.posts.Lock()
-	l.posts.funcs = append(l.posts.funcs, f)
-	l.posts.Unlock()
-	l.inbox.ring()
+	l.posts.add(f)
+	l.inbox.Ring()
 }
 
 // event makes the loop step the core of a known member.
 func (l *loop) event(id keys.NodeID, ev path.Event) {
 	l.post(func() {
 		if m := l.members[id]; m != nil {
-			l.step(m, ev)
+			m.step(ev)
 		}
 	})
 }
@@ -100,152 +112,137 @@ func (l *loop) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-		case <-l.inbox.wake:
-			l.inbox.each(l.signed)
-			l.posts.Lock()
-			funcs := l.posts.funcs
-			l.posts.funcs = nil
-			l.posts.Unlock()
-			for _, f := range funcs {
-				f()
-			}
-		case p := <-l.bind.stun:
-			l.stun(p)
-			l.bind.packets.Put(p)
+		case <-l.inbox.Wake():
+			l.inbox.Each(l.signed)
+			l.posts.call()
+		case p := <-l.bind.stun.Packets():
+			l.checks.receive(p)
+			l.bind.stun.Free(p)
 		}
 	}
-}
-
-// wake gives m a core, if it has none, and returns whether it can have one.
-func (l *loop) wake(m *member) bool {
-	if m.core != nil {
-		return true
-	}
-	if l.self == nil || !m.share(l.self) {
-		return false
-	}
-	h := fnv.New64a()
-	_, _ = h.Write(m.info.ID[:])
-	m.core = path.New(path.Config{Self: l.self.ID, Peer: m.info.ID, Seed: l.cfg.Seed ^ h.Sum64(), Constants: l.cfg.Constants})
-	m.tick = alarm.New(func(time.Time) { l.step(m, path.Tick{}) })
-	m.again = alarm.New(func(now time.Time) { l.resendLater(m, now) })
-	m.sample = alarm.New(func(now time.Time) { l.traffic(m, now) })
-	l.step(m, path.Candidates{Remote: l.usable(m.info.Candidates)})
-	return true
-}
-
-// step lets the core of m handle ev and does what it asks.
-func (l *loop) step(m *member, ev path.Event) {
-	if !l.wake(m) {
-		return
-	}
-	now := l.cfg.Now()
-	l.acts = m.core.Step(now, ev, l.acts[:0])
-	changed := false
-	for _, act := range l.acts {
-		switch act := act.(type) {
-		case path.SendCheck:
-			a := asked{m: m, path: act.Path, at: now}
-			l.checks.request(act.ID, a, l.checks.user, m.pair.Check, l.self.ID)
-		case path.SendSignal:
-			l.signal(m, act)
-		case path.Use:
-			l.use(m, act.Path)
-			changed = true
-		case path.Resend:
-			l.resend(m, now)
-		case path.Wake:
-			l.alarms.Set(m.tick, act.At)
-		case path.Changed:
-			changed = true
-		}
-	}
-	snap := m.core.Snapshot()
-	m.peer.status.Store(&snap)
-	if changed {
-		l.cfg.Notify(PathChanged{Peer: m.info.ID})
-	}
-}
-
-// use makes p the path of m, or none.
-func (l *loop) use(m *member, p path.Path) {
-	var src *Source
-	if p != (path.Path{}) {
-		src = l.bind.sources.intern(p)
-		src.peer.Store(m.peer)
-	}
-	m.peer.chosen.Store(src)
-	l.cfg.Log.Info("path changed", "peer", m.info.ID, "name", m.info.Name, "path", p.Remote)
 }
 
 // signed handles what the data path tells.
-func (l *loop) signed(p *Peer, signs uint32) {
-	m := l.members[p.id]
-	if m == nil || m.peer != p || !l.wake(m) {
+func (l *loop) signed(p *peers.Peer, signs peers.Signs) {
+	m := l.members[p.ID()]
+	if m == nil || m.peer.Peer != p || !m.wake() {
 		return
 	}
-	if signs&signKnock != 0 {
+	if signs&peers.Knocked != 0 {
 		l.knocked(p)
 	}
-	now := l.cfg.Now()
-	if signs&signInitiation != 0 {
-		m.resent = 0
-		l.alarms.Set(m.again, now.Add(resends()[0]))
-		l.step(m, path.Initiation{})
+	if signs&peers.Initiation != 0 {
+		m.initiated(l.cfg.Now())
 	}
-	if src := p.proven.Load(); signs&signProven != 0 && src != nil && src.peer.Load() == p {
-		l.step(m, path.Proven{Path: src.path})
+	if src := p.Proven(); signs&peers.Proven != 0 && src != nil && src.Peer() == p {
+		m.step(path.Proven{Path: pathOf(src.Way())})
 	}
-	if signs&signTraffic != 0 && !m.sample.Pending() {
-		p.active.Store(true)
-		m.quiet = now
-		l.traffic(m, now)
+	if signs&peers.Traffic != 0 {
+		m.watch(l.cfg.Now())
 	}
 }
 
-// traffic reports to the core what m sent and got since last time, until it is silent.
-func (l *loop) traffic(m *member, now time.Time) {
-	tx, rx, from := m.peer.traffic()
-	ev := path.Traffic{Tx: tx != m.tx, Rx: rx != m.rx, From: from}
-	m.tx, m.rx = tx, rx
-	if ev.Tx || ev.Rx {
-		m.quiet = now
-		l.step(m, ev)
-	} else if now.Sub(m.quiet) > quietAfter {
-		m.peer.active.Store(false)
-		if tx2, rx2, _ := m.peer.traffic(); tx2 == tx && rx2 == rx {
-			return
-		}
-		m.peer.active.Store(true) // a packet passed in between
-	}
-	l.alarms.Set(m.sample, now.Add(sampleEvery))
-}
-
-// resend sends the newest initiation of m again, unless it is answered or too old.
-func (l *loop) resend(m *member, now time.Time) bool {
-	first := m.peer.first.Load()
-	if first == nil || first.answered.Load() || now.Sub(first.at) > resendFor {
-		return false
-	}
-	if by := m.peer.chosen.Load(); by != nil && !m.peer.answering(l.bind.clock.stamp(now)) {
-		l.bind.writeOne(by.path.Local, by.path.Remote, first.msg)
-		l.bind.counts.add(resentInitiation)
-	}
-	return true
-}
-
-func (l *loop) resendLater(m *member, now time.Time) {
-	steps := resends()
-	if !l.resend(m, now) || m.resent+1 >= len(steps) {
+// knocked wakes the tunnel to p and hands the device what p sent.
+func (l *loop) knocked(p *peers.Peer) {
+	k := p.TakeKnock()
+	if k == nil {
 		return
 	}
-	m.resent++
-	l.alarms.Set(m.again, now.Add(steps[m.resent]-steps[m.resent-1]))
+	l.cfg.Notify(Called{Peer: p.ID()})
+	if !p.Tunnel.Load() {
+		l.bind.knocks.Refuse(k)
+		return
+	}
+	p.Handshake.Accepted(l.bind.clock.Stamp(l.cfg.Now()))
+	l.bind.knocks.Admit(k)
+}
+
+// heard takes what an authentic check, or answer, says: of m, or of a joiner if m is nil.
+func (l *loop) heard(m *member, at time.Time, ev path.Event) {
+	l.changed(at)
+	if m != nil {
+		m.step(ev)
+	}
+}
+
+// signalled opens what another member said and tells its core.
+func (l *loop) signalled(from keys.NodeID, sealed []byte) {
+	m := l.members[from]
+	if m == nil || !m.share() {
+		l.bind.counts.Add(count.SignalForged)
+		return
+	}
+	msg, err := call.Open(sealed, m.pair.Seal, from, l.self.ID)
+	if err != nil {
+		l.bind.counts.Add(count.SignalForged)
+		return
+	}
+	m.told(msg)
+}
+
+func (l *loop) setSelf(self *Self) {
+	same := self != nil && l.self != nil && self.Network == l.self.Network && self.ID == l.self.ID && self.Key == l.self.Key
+	since := l.cfg.Now()
+	if same {
+		since = l.self.since
+	} else {
+		for _, m := range l.members {
+			m.sleep()
+		}
+		l.checks.forget()
+	}
+	l.self, l.local.Overlay = nil, nil
+	if self != nil {
+		l.self, l.local.Overlay = &identity{Self: *self, since: since}, self.Overlay
+	}
+	l.checks.serve(self)
+	l.changed(l.cfg.Now())
+}
+
+func (l *loop) setPeer(info *PeerInfo, p *peer) {
+	m := l.members[info.ID]
+	if m == nil {
+		m = newMember(l, p)
+		l.members[info.ID] = m
+		l.checks.know(info.ID, m)
+		if p.Handshake.Began() {
+			p.Raise(peers.Initiation) // it left before the member was known
+		}
+	}
+	p.Handshake.SetLeads(l.self != nil && l.self.ID.Compare(info.ID) < 0)
+	m.set(info)
+}
+
+// removePeer forgets p, which is no longer among those that the data path finds.
+func (l *loop) removePeer(p *peer) {
+	if m := l.members[p.ID()]; m != nil && m.peer == p {
+		m.sleep()
+		delete(l.members, p.ID())
+		l.checks.unknow(p.ID(), m)
+	}
+	l.bind.sources.Unbind(p.Peer)
+}
+
+func (l *loop) setLinked(id keys.NodeID, linked bool) {
+	if m := l.members[id]; m != nil {
+		m.link(linked)
+	}
+}
+
+// reset starts over in another network.
+func (l *loop) reset() {
+	l.local.SetHosts(l.cfg.Hosts())
+	l.local.Reset()
+	l.changed(l.cfg.Now())
+	for _, m := range l.members {
+		if m.core != nil {
+			m.step(path.Reset{})
+		}
+	}
 }
 
 // changed makes candidates anew and tells when they, or what is known about the NAT, differ.
 func (l *loop) changed(now time.Time) {
-	l.local.Port = uint16(l.port.Load())
 	v := l.local.View(now)
 	if old := l.view.Swap(v); !v.Equal(old) {
 		l.cfg.Notify(CandidatesChanged{})

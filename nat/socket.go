@@ -4,6 +4,10 @@
 // sorts what arrives, keeps one path core per member (nat/path), answers and sends checks (nat/stun), speaks CALL, ACK
 // and GO (nat/call) through whatever carries them, and learns the addresses at which this host can be reached.
 //
+// Goroutines of others, those of the device and of QUIC, carry the data and touch only what nat/peers and nat/ring
+// hold. Everything else belongs to the one goroutine of Run, the loop: they tell it by signs, and callers of Stack by
+// functions that it calls.
+//
 // Who calls it: the WireGuard device reads and writes through ConnBind, control links through PacketConn, the engine
 // through the methods of Stack. The package knows no certificate, no gossip and no interface of the kernel's.
 //
@@ -17,9 +21,12 @@ package nat
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 
+	"warren/nat/count"
 	"warren/nat/demux"
 	"warren/nat/udp"
 )
@@ -44,104 +51,115 @@ func OpenSockets(port uint16, mark uint32) (socks []Socket, got uint16, err erro
 	return udp.Open(port, mark)
 }
 
-// sockets are the open ones, by family. It is immutable.
+// sockets are the ones that are open, and how to open them again. listen and close are called by one goroutine at a time.
 type sockets struct {
+	open   func(port uint16) ([]Socket, uint16, error)
+	counts *count.Set
+	port   uint16 // the last one that was open
+	now    atomic.Pointer[families]
+	single sync.Pool // of *[1][]byte
+}
+
+// families are the open sockets. It is immutable.
+type families struct {
 	v4, v6 Socket
 	all    []Socket
 }
 
-func newSockets(all []Socket) *sockets {
-	s := &sockets{all: all}
+func sorted(all []Socket) *families {
+	f := &families{all: all}
 	for _, sock := range all {
 		switch v4 := sock.Local().Addr().Is4(); {
-		case v4 && s.v4 == nil:
-			s.v4 = sock
-		case !v4 && s.v6 == nil:
-			s.v6 = sock
+		case v4 && f.v4 == nil:
+			f.v4 = sock
+		case !v4 && f.v6 == nil:
+			f.v6 = sock
 		}
 	}
-	return s
+	return f
 }
 
 // to returns the socket that carries the family of remote, or nil.
-func (s *sockets) to(remote netip.AddrPort) Socket {
+func (f *families) to(remote netip.AddrPort) Socket {
 	if remote.Addr().Is4() {
-		return s.v4
+		return f.v4
 	}
-	return s.v6
+	return f.v6
+}
+
+// listen opens the sockets unless they are open on that port; port 0 is the one that was open before, else a random one.
+func (s *sockets) listen(port uint16) ([]Socket, error) {
+	if port == 0 {
+		port = s.port
+	}
+	if now := s.now.Load(); now != nil {
+		if port == s.port {
+			return now.all, nil
+		}
+		_ = s.close()
+	}
+	all, got, err := s.open(port)
+	if err != nil {
+		return nil, err
+	}
+	s.now.Store(sorted(all))
+	s.port = got
+	return all, nil
 }
 
 func (s *sockets) close() error {
+	now := s.now.Swap(nil)
+	if now == nil {
+		return nil
+	}
 	var errs []error
-	for _, sock := range s.all {
+	for _, sock := range now.all {
 		errs = append(errs, sock.Close())
 	}
 	return errors.Join(errs...)
 }
 
-// counter names one of the reasons that Stats counts.
-type counter int
-
-const (
-	droppedUnknown counter = iota
-	droppedRelay
-	droppedLong
-	droppedSTUN
-	droppedSTUNFull
-	droppedFlood
-	droppedForged
-	droppedReplay
-	droppedUnasked
-	droppedChecks
-	droppedStranger
-	droppedStale
-	droppedQUICFull
-	droppedSignal
-	droppedKnock
-	droppedCross
-	droppedNoPath
-	droppedFamily
-	droppedSend
-	droppedClosed
-	failedReceive
-	resentInitiation
-	counters // how many there are
-)
-
-// counts are counters that everybody may add to.
-type counts [counters]atomic.Uint64
-
-func (c *counts) add(i counter) { c[i].Add(1) }
-
-// all returns the counters by name.
-func (c *counts) all() map[string]uint64 {
-	names := [counters]string{
-		droppedUnknown:   "rx_unknown",          // no class
-		droppedRelay:     "rx_relay",            // a relay frame
-		droppedLong:      "rx_long",             // a control packet beyond 1500 bytes
-		droppedSTUN:      "stun_malformed",      //
-		droppedSTUNFull:  "stun_full",           // the loop is behind
-		droppedFlood:     "stun_flood",          // its sender sent too many bad ones
-		droppedForged:    "stun_forged",         // integrity
-		droppedReplay:    "stun_replayed",       // transaction id seen before
-		droppedUnasked:   "stun_unasked",        // of nobody known, or an answer to nothing
-		droppedChecks:    "stun_too_many",       // own checks without an answer
-		droppedStranger:  "quic_stranger",       // its source never passed a check
-		droppedStale:     "quic_stale",          // long header, and the last check is too old
-		droppedQUICFull:  "quic_full",           // nobody reads
-		droppedSignal:    "signal_forged",       // not sealed by that member
-		droppedKnock:     "knocks_refused",      // an initiation of somebody who cannot have a tunnel, or too many
-		droppedCross:     "initiations_crossed", // theirs, as ours is on its way
-		droppedNoPath:    "tx_no_path",          //
-		droppedFamily:    "tx_no_family",        // no socket carries IPv4, or IPv6
-		droppedSend:      "tx_refused",          // by the kernel
-		droppedClosed:    "tx_closed",           //
-		failedReceive:    "rx_failed",           //
-		resentInitiation: "initiations_resent",  //
+// mark marks what is sent from now on, on sockets that know of marks.
+func (s *sockets) mark(mark uint32) error {
+	now := s.now.Load()
+	if now == nil {
+		return nil
 	}
-	all := make(map[string]uint64, counters)
-	for i, name := range names {
-		all[name] = c[i].Load()
+	for _, sock := range now.all {
+		if m, ok := sock.(interface{ SetMark(mark uint32) error }); ok {
+			if err := m.SetMark(mark); err != nil {
+				return fmt.Errorf("nat: setting mark %#x: %w", mark, err)
+			}
+		}
 	}
-	return all
+	return nil
+}
+
+// write sends bufs and counts what the kernel refuses.
+func (s *sockets) write(flow Flow, bufs [][]byte) {
+	now := s.now.Load()
+	if now == nil {
+		s.counts.Add(count.TxClosed)
+		return
+	}
+	sock := now.to(flow.Remote)
+	if sock == nil {
+		s.counts.Add(count.TxNoFamily)
+		return
+	}
+	if err := sock.WriteBatch(flow.Local, flow.Remote, bufs); err != nil {
+		s.counts.Add(count.TxRefused)
+	}
+}
+
+// writeOne sends one datagram; data is not kept.
+func (s *sockets) writeOne(flow Flow, data []byte) {
+	one, ok := s.single.Get().(*[1][]byte)
+	if !ok {
+		one = new([1][]byte)
+	}
+	one[0] = data
+	s.write(flow, one[:])
+	one[0] = nil
+	s.single.Put(one)
 }

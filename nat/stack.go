@@ -8,7 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.zx2c4.com/wireguard/conn"
@@ -16,6 +16,7 @@ import (
 	"warren/keys"
 	"warren/nat/local"
 	"warren/nat/path"
+	"warren/nat/peers"
 	"warren/nat/udp"
 )
 
@@ -108,11 +109,11 @@ type NATInfo = local.NAT //nolint:revive // the NAT, not the package
 // Stack is the shell around sockets and path cores. Its methods are safe for concurrent use and, except Run, Open and
 // JoinCheck, do not block.
 type Stack struct {
-	cfg     Config
-	bind    *Bind
-	conn    *packetConn
-	loop    *loop
-	started sync.Once
+	cfg   Config
+	bind  *Bind
+	conn  net.PacketConn
+	loop  *loop
+	phase atomic.Int32
 }
 
 // New returns a Stack; it does nothing before Open and Run.
@@ -142,25 +143,24 @@ func New(cfg Config) *Stack {
 	if cfg.Seed == 0 {
 		cfg.Seed = rand.Uint64()
 	}
-	in := &inbox{wake: make(chan struct{}, 1)}
-	bind := &Bind{
-		open:    cfg.Open,
-		peers:   &peers{byID: make(map[keys.NodeID]*Peer), inbox: in},
-		sources: newTable(maxSources),
-		counts:  new(counts),
-		clock:   clock{now: cfg.Now, base: cfg.Now()},
-		stun:    make(chan *packet, ringSTUN),
-		quic:    make(chan *packet, ringQUIC),
-		held:    make(chan *packet, maxKnocks),
-	}
-	return &Stack{cfg: cfg, bind: bind, conn: newPacketConn(bind), loop: newLoop(&cfg, bind, in)}
+	in := peers.NewInbox()
+	bind := newBind(&cfg, in)
+	return &Stack{cfg: cfg, bind: bind, conn: bind.packetConn(), loop: newLoop(&cfg, bind, in)}
 }
+
+// The phases of a Stack.
+const (
+	phaseNew = iota
+	phaseOpen
+	phaseRun // or after it
+)
 
 // Open opens the sockets and returns the port. The error wraps ErrPortInUse where that is the cause.
 func (s *Stack) Open() (port uint16, err error) {
 	port, err = s.bind.start(s.cfg.Port)
 	if err == nil {
-		s.loop.port.Store(uint32(port))
+		s.phase.CompareAndSwap(phaseNew, phaseOpen)
+		s.loop.post(func() { s.loop.local.Port = port })
 		s.Reset()
 	}
 	return port, err
@@ -168,9 +168,7 @@ func (s *Stack) Open() (port uint16, err error) {
 
 // Run does the work until ctx is done, closes the sockets and returns nil. Open must have succeeded; Run is called once.
 func (s *Stack) Run(ctx context.Context) error {
-	ran := true
-	s.started.Do(func() { ran = false })
-	if ran || s.loop.port.Load() == 0 {
+	if !s.phase.CompareAndSwap(phaseOpen, phaseRun) {
 		return errors.New("nat: running: not open, or run before")
 	}
 	defer s.bind.stop()
@@ -190,28 +188,34 @@ func (s *Stack) SetSelf(self Self) { s.loop.post(func() { s.loop.setSelf(&self) 
 
 // ClearSelf makes the host a member of nothing and forgets all peers.
 func (s *Stack) ClearSelf() {
-	gone := s.bind.peers.clear()
+	gone := s.bind.roster.clear()
 	s.loop.post(func() {
 		s.loop.setSelf(nil)
-		for id, peer := range gone {
-			s.loop.removePeer(id, peer)
+		for _, p := range gone {
+			s.loop.removePeer(p)
 		}
 	})
 }
 
 // SetPeer makes a member known, or changes what is known about it. It costs nothing until somebody wants a path.
 func (s *Stack) SetPeer(info PeerInfo) {
-	peer := s.bind.peers.ensure(info.ID)
-	peer.info.Store(&info)
-	s.loop.post(func() { s.loop.setPeer(&info, peer) })
+	p := s.bind.roster.ensure(info.ID)
+	p.info.Store(&info)
+	p.SetOverlay(info.Overlay)
+	s.loop.post(func() { s.loop.setPeer(&info, p) })
 }
 
 // RemovePeer forgets a member and its paths. The device must not have it as a peer any more.
 func (s *Stack) RemovePeer(id keys.NodeID) {
-	if peer := s.bind.peers.remove(id); peer != nil {
-		s.loop.post(func() { s.loop.removePeer(id, peer) })
+	if p := s.bind.roster.remove(id); p != nil {
+		s.loop.post(func() { s.loop.removePeer(p) })
 	}
 }
+
+// SetTunnel says whether the device has a member as a peer. An initiation that comes from another member, by a path
+// that a check has bound to it, is a knock: Notify hears Called, and if the member is then a peer of the device, it gets
+// the initiation that it would have dropped before.
+func (s *Stack) SetTunnel(id keys.NodeID, open bool) { s.bind.roster.ensure(id).Tunnel.Store(open) }
 
 // Connect asks for a usable path to a member; PathChanged tells when PeerStatus has one.
 func (s *Stack) Connect(id keys.NodeID) { s.loop.event(id, path.Connect{}) }
@@ -234,17 +238,17 @@ func (s *Stack) Reset() { s.loop.post(s.loop.reset) }
 
 // PeerStatus returns how a member is reached. Of one that nobody wanted a path to the zero status, idle.
 func (s *Stack) PeerStatus(id keys.NodeID) PeerStatus {
-	peer := s.bind.peers.get(id)
-	if peer == nil {
+	p := s.bind.roster.get(id)
+	if p == nil {
 		return PeerStatus{}
 	}
 	var st PeerStatus
-	if snap := peer.status.Load(); snap != nil {
+	if snap := p.status.Load(); snap != nil {
 		st.Snapshot = *snap
 	}
-	tx, rx, _ := peer.traffic()
-	st.LastTx, st.LastRx = s.bind.clock.time(tx), s.bind.clock.time(rx)
-	if info := peer.info.Load(); st.State == path.Unreachable && info != nil {
+	tx, rx, _ := p.Traffic()
+	st.LastTx, st.LastRx = s.bind.clock.Time(tx), s.bind.clock.Time(rx)
+	if info := p.info.Load(); st.State == path.Unreachable && info != nil {
 		st.Reason = local.Reason(s.NAT(), info.name(), info.NAT, info.Candidates)
 	}
 	return st
@@ -257,7 +261,7 @@ func (s *Stack) Candidates() []keys.Candidate { return s.loop.view.Load().Candid
 func (s *Stack) NAT() NATInfo { return s.loop.view.Load().NAT }
 
 // Stats returns counters of what was dropped and why, by name.
-func (s *Stack) Stats() map[string]uint64 { return s.bind.counts.all() }
+func (s *Stack) Stats() map[string]uint64 { return s.bind.counts.All() }
 
 // JoinCheck sends join checks for a network to remote until one is answered, and returns the address to dial. Without a
 // deadline in ctx it gives up after 5 s. The error is that of ctx or wraps ErrNoAnswer.
@@ -269,8 +273,8 @@ func (s *Stack) JoinCheck(ctx context.Context, network keys.NetworkID, remote ne
 		ctx, cancel = context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 	}
-	s.loop.post(func() { s.loop.join(j) })
-	defer s.loop.post(func() { s.loop.leave(j) })
+	s.loop.post(func() { s.loop.checks.join(j) })
+	defer s.loop.post(func() { s.loop.checks.leave(j) })
 	select {
 	case <-j.done:
 		return Addr{Remote: remote}, nil

@@ -27,6 +27,7 @@ import (
 	"warren/keys"
 	"warren/nat/demux"
 	"warren/nat/path"
+	"warren/nat/peers"
 	"warren/nat/stun"
 )
 
@@ -513,7 +514,7 @@ func TestStrangersGetSilence(t *testing.T) {
 			if got := l.to(from.local); len(got) != 0 {
 				t.Errorf("%s got %d packets back, the first %x", name, len(got), got[0].data)
 			}
-			if src := b.stack.bind.sources.get(path.UDP(from.local)); src != nil && (src.peer.Load() != nil || src.used() != src.rx.Load()) {
+			if src := b.stack.bind.sources.Get(peers.Direct(Flow{Remote: from.local})); src != nil && src.Known() {
 				t.Errorf("%s: the source counts as checked", name)
 			}
 		}
