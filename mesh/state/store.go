@@ -91,11 +91,25 @@ func (s *Store) change(k gossip.Key, it *gossip.Item) {
 	}
 }
 
-// PutSync keeps items and returns when they, and all that Put was given before, survive a crash. After an error they
-// may be written later.
+// PutSync keeps items and returns when they, and all that Put was given before, survive a crash. After an error they are
+// not kept: what their makers were told did not happen must not appear later.
 func (s *Store) PutSync(items ...*gossip.Item) error {
 	s.Put(items...)
-	return s.flush()
+	err := s.flush()
+	if err == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, it := range items {
+		switch now, waits := s.pending[it.Key]; {
+		case !waits: // Run wrote it meanwhile
+			s.change(it.Key, nil)
+		case now == it:
+			delete(s.pending, it.Key)
+		}
+	}
+	return err
 }
 
 // Flush returns when all that Put was given before survives a crash. It does not begin when ctx is done.

@@ -362,6 +362,7 @@ func TestFullDisk(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error of the full disk")
 	}
+	s.Put(row(gossip.KindRecord, n, 1))
 	if got := load(t, s); len(got) != 50+n {
 		t.Errorf("after %v: got %d items, want %d", err, len(got), 50+n)
 	}
@@ -372,6 +373,36 @@ func TestFullDisk(t *testing.T) {
 	f.maxStore = 0
 	if got := load(t, stored(t, f)); len(got) < 50+n-1 {
 		t.Errorf("again: got %d items, want %d", len(got), 50+n-1)
+	}
+}
+
+// TestReceiptThatFailed: a use of an invite that its joiner was told had failed is none when there is room again.
+func TestReceiptThatFailed(t *testing.T) {
+	f := opened(t, filled(t, rows(50)...))
+	f.maxStore = 128 << 10
+	s := stored(t, f)
+	var err error
+	var receipts []*gossip.Item
+	for err == nil && len(receipts) < 2000 {
+		receipts = append(receipts, row(gossip.KindReceipt, len(receipts), 0))
+		err = s.PutSync(receipts[len(receipts)-1])
+	}
+	if err == nil {
+		t.Fatal("no error of the full disk")
+	}
+	failed := receipts[len(receipts)-1]
+	s.db.MaxSize = 0 // there is room again
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if slices.ContainsFunc(load(t, s), func(it *gossip.Item) bool { return it.Key == failed.Key }) {
+		t.Error("the receipt is there")
+	}
+	if err := s.PutSync(failed); err != nil {
+		t.Error(err)
+	}
+	if !slices.ContainsFunc(load(t, s), func(it *gossip.Item) bool { return it.Key == failed.Key }) {
+		t.Error("the receipt of the next attempt is not there")
 	}
 }
 
