@@ -113,7 +113,7 @@ func (m inviter) invite(r control.InviteRequest, given []netip.AddrPort) (*contr
 	invite := code.Invite()
 	slices.Sort(r.Groups)
 	grant := keys.Grant{
-		Invite: invite.ID, Key: invite.Key.Public().(ed25519.PublicKey), Uses: uint32(min(r.Uses, 1<<20)), Expires: code.Expires,
+		Invite: invite.ID, Key: invite.Key.Public().(ed25519.PublicKey), Uses: uint32(r.Uses), Expires: code.Expires,
 		Groups: slices.Compact(r.Groups), Issued: now,
 	}
 	signed, err := keys.SignGrant(grant, m.CA)

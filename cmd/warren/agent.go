@@ -25,12 +25,7 @@ func agentCommand(a *app) *cobra.Command {
 			if cmd.Flags().Changed("listen-port") && (c.ListenPort < 1 || c.ListenPort > 65535) {
 				return fmt.Errorf("--listen-port: %d is not a port of 1 to 65535", c.ListenPort)
 			}
-			for _, name := range []string{"config", "interface"} {
-				if cmd.Flags().Changed(name) && cmd.Flag(name).Value.String() == "" {
-					return fmt.Errorf("--%s must not be empty", name)
-				}
-			}
-			return nil
+			return notEmpty(cmd, "config", "interface")
 		},
 		RunE: verb(func(ctx context.Context, _ []string) error {
 			log, err := a.logger()
@@ -49,7 +44,7 @@ func agentCommand(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&c.ConfigFile, "config", "", "configuration `file` (default /etc/warren/warren.toml, or warren.toml in the state folder)")
 	f.StringVar(&c.Interface, "interface", "", "`name` of the network interface (default warren0)")
-	f.IntVar(&c.ListenPort, "listen-port", 0, "UDP `port` (default random, then kept)")
+	f.Var((*number)(&c.ListenPort), "listen-port", "UDP `port` (default random, then kept)")
 	return cmd
 }
 

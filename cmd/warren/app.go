@@ -112,6 +112,9 @@ func atMostOne(what string) cobra.PositionalArgs {
 		if len(args) > 1 {
 			return fmt.Errorf("%s takes one %s, got %q too", cmd.CommandPath(), what, args[1])
 		}
+		if len(args) == 1 && args[0] == "" { // a variable of a script that was never set
+			return fmt.Errorf("%s got an empty %s", cmd.CommandPath(), what)
+		}
 		return nil
 	}
 }

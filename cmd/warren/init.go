@@ -19,7 +19,10 @@ func initCommand(a *app) *cobra.Command {
 		Short:   "found a network here",
 		GroupID: groupNetwork,
 		Args:    none,
-		PreRunE: func(*cobra.Command, []string) (err error) {
+		PreRunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if err := notEmpty(cmd, "name", "hostname", "ip-range"); err != nil {
+				return err
+			}
 			req.IPRange, err = parseRange(ipRange)
 			return err
 		},
@@ -35,7 +38,7 @@ func initCommand(a *app) *cobra.Command {
 				return err
 			}
 			pair(a.out, "recovery key", rep.RecoveryKey)
-			fmt.Fprintln(a.err, "warren: note: keep the recovery key on paper; it is shown this once and stored nowhere")
+			fmt.Fprintln(a.err, "warren: hint: keep the recovery key on paper: it is shown this once and stored nowhere")
 			a.warn(rep.Warnings)
 			return nil
 		}),

@@ -13,7 +13,7 @@ import (
 )
 
 func inviteCommand(a *app) *cobra.Command {
-	var req control.InviteRequest
+	req := control.InviteRequest{TTL: 24 * time.Hour, Uses: 1}
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "invite",
@@ -35,8 +35,8 @@ func inviteCommand(a *app) *cobra.Command {
 		}),
 	}
 	f := cmd.Flags()
-	f.DurationVar(&req.TTL, "ttl", 24*time.Hour, "`time` until the code expires")
-	f.IntVar(&req.Uses, "uses", 1, "how many hosts may join with it")
+	f.Var((*span)(&req.TTL), "ttl", "`time` until the code expires")
+	f.Var((*number)(&req.Uses), "uses", "how many hosts may join with it")
 	f.StringArrayVar(&req.Groups, "group", nil, "`group` of the host that joins (may be repeated)")
 	f.StringArrayVar(&req.Endpoints, "endpoint", nil, "`HOST:PORT` at which this host is reached (may be repeated)")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")
@@ -47,8 +47,8 @@ func checkInvite(r control.InviteRequest) error {
 	if r.TTL <= 0 {
 		return errors.New("--ttl must be more than nothing")
 	}
-	if r.Uses < 1 {
-		return errors.New("--uses must be at least 1")
+	if r.Uses < 1 || r.Uses > control.MaxUses {
+		return fmt.Errorf("--uses must be at least 1 and at most %d", control.MaxUses)
 	}
 	for _, e := range r.Endpoints {
 		if msg := config.CheckHostPort(e); msg != "" {

@@ -12,14 +12,19 @@ import (
 )
 
 func joinCommand(a *app) *cobra.Command {
-	var req control.JoinRequest
+	req := control.JoinRequest{Timeout: 60 * time.Second}
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "join CODE",
 		Short:   "become a member of the network that CODE is for",
 		GroupID: groupNetwork,
 		Args:    one("join code"),
-		PreRunE: func(*cobra.Command, []string) error { return checkTimeout(req.Timeout) },
+		PreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := notEmpty(cmd, "hostname"); err != nil {
+				return err
+			}
+			return checkTimeout(req.Timeout)
+		},
 		RunE: verb(func(ctx context.Context, args []string) error {
 			req.Code = args[0]
 			rep, err := a.client().Join(ctx, req, func(p control.Progress) {
@@ -36,7 +41,7 @@ func joinCommand(a *app) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&req.Hostname, "hostname", "", "`name` of this host, refused if taken (default the system's, changed if taken)")
-	f.DurationVar(&req.Timeout, "timeout", 60*time.Second, "give up after this `time`")
+	f.Var((*span)(&req.Timeout), "timeout", "give up after this `time`")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }

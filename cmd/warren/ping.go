@@ -13,7 +13,7 @@ import (
 )
 
 func pingCommand(a *app) *cobra.Command {
-	req := control.PingRequest{Timeout: 2 * time.Second}
+	req := control.PingRequest{Count: 4, Timeout: 2 * time.Second}
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "ping PEER",
@@ -32,7 +32,7 @@ func pingCommand(a *app) *cobra.Command {
 		}),
 	}
 	f := cmd.Flags()
-	f.IntVarP(&req.Count, "count", "c", 4, "how many, 0: until interrupted")
+	f.VarP((*number)(&req.Count), "count", "c", "how many, 0: until interrupted")
 	f.BoolVar(&req.UntilDirect, "until-direct", false, "stop when an answer came by a direct path")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object a line")
 	return cmd

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -17,10 +18,10 @@ func versionCommand(a *app) *cobra.Command {
 		Short:   "print the version",
 		GroupID: groupAgent,
 		Args:    none,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: verb(func(context.Context, []string) error {
 			_, err := fmt.Fprintf(a.out, "warren %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
-		},
+		}),
 	}
 }
 

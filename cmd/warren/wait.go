@@ -11,13 +11,16 @@ import (
 )
 
 func waitCommand(a *app) *cobra.Command {
-	var req control.WaitRequest
+	req := control.WaitRequest{Timeout: 60 * time.Second}
 	cmd := &cobra.Command{
 		Use:     "wait",
 		Short:   "block until this host is up and a member answers",
 		GroupID: groupLook,
 		Args:    none,
-		PreRunE: func(*cobra.Command, []string) error {
+		PreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := notEmpty(cmd, "peer"); err != nil {
+				return err
+			}
 			if req.Direct && req.Peer == "" {
 				return errors.New("--direct needs --peer")
 			}
@@ -28,6 +31,6 @@ func waitCommand(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&req.Peer, "peer", "", "until this `PEER` answers")
 	f.BoolVar(&req.Direct, "direct", false, "until its path is direct")
-	f.DurationVar(&req.Timeout, "timeout", 60*time.Second, "give up after this `time`")
+	f.Var((*span)(&req.Timeout), "timeout", "give up after this `time`")
 	return cmd
 }

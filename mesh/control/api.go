@@ -59,10 +59,13 @@ type InitReply struct {
 	Warnings    List[Warning] `json:"warnings"`
 }
 
+// MaxUses is how many hosts may join with one code.
+const MaxUses = 1 << 20
+
 // InviteRequest asks for a join code.
 type InviteRequest struct {
 	TTL       time.Duration `json:"ttl"`       // > 0
-	Uses      int           `json:"uses"`      // > 0
+	Uses      int           `json:"uses"`      // 1 to MaxUses
 	Groups    []string      `json:"groups"`    // of the host that joins
 	Endpoints []string      `json:"endpoints"` // HOST:PORT, to be resolved at once; empty: the agent chooses
 }

@@ -124,7 +124,7 @@ func decode(w http.ResponseWriter, r *http.Request, req any) *Error {
 }
 
 func (r *InviteRequest) check() *Error {
-	if r.TTL < 0 || r.Uses < 0 {
+	if r.TTL < 0 || r.Uses < 0 || r.Uses > MaxUses {
 		return Errorf(ExitUsage, "", "a join code cannot be good for %s and %d uses", r.TTL, r.Uses)
 	}
 	return nil
