@@ -83,13 +83,12 @@ func (c Config) settings() (config.Config, error) {
 
 // folderError explains why the state folder cannot be used.
 func folderError(err error) error {
-	advice := "choose another folder with --state DIR"
+	code, advice := control.ExitFailed, "choose another folder with --state DIR"
+	if errors.Is(err, os.ErrPermission) {
+		code, advice = control.ExitPermission, "run it as root, or "+advice
+	}
 	if e := (*state.Error)(nil); errors.As(err, &e) {
 		advice = e.Hint
-	}
-	code := control.ExitFailed
-	if errors.Is(err, os.ErrPermission) {
-		code = control.ExitPermission
 	}
 	return control.Errorf(code, advice, "%w", err)
 }
@@ -145,7 +144,7 @@ func (n *Node) work(listener *control.Listener) error {
 	n.background.Wait()
 	_ = n.engine.Close()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		return control.Errorf(control.ExitFailed, "", "%w", cause)
+		return control.AsError(cause)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -31,7 +32,7 @@ func (a *app) report(ctx context.Context, cmd *cobra.Command, err error) int {
 		return control.ExitFailed
 	}
 	e := a.explain(cmd, err)
-	fmt.Fprintf(a.err, "warren: error: %s\n", cleanLines(e.Message))
+	fmt.Fprintf(a.err, "warren: error: %s\n", cleanLines(withoutPackage(e.Message)))
 	if e.Hint != "" {
 		fmt.Fprintf(a.err, "warren: hint: %s\n", cleanLines(e.Hint))
 	}
@@ -85,4 +86,21 @@ func clip(s string) string {
 		return s[:64] + "…"
 	}
 	return s
+}
+
+// packages are those of ours whose name begins the text of their errors.
+var packages = []string{
+	"clock", "config", "control", "endpoints", "join", "keys", "link", "mesh", "name", "nat", "roster", "secret", "settings",
+	"state", "tun", "vault",
+}
+
+// withoutPackage leaves out what helps only who reads the source: "state: opening /x" is "opening /x".
+func withoutPackage(s string) string {
+	for {
+		name, rest, ok := strings.Cut(s, ": ")
+		if !ok || !slices.Contains(packages, name) {
+			return s
+		}
+		s = rest
+	}
 }

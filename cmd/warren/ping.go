@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,10 +39,12 @@ func pingCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// ping fails without a word when there was no answer at all: each line said so. An interrupt is how an endless one ends.
+// ping fails when there was no answer at all, and tells why if that is known. An interrupt is how an endless one ends.
 func (a *app) ping(ctx context.Context, req control.PingRequest, asJSON bool) error {
+	var last control.Pong
 	answered, direct := false, false
 	err := a.client().Ping(ctx, req, func(p control.Pong) error {
+		last = p
 		answered = answered || p.OK
 		direct = direct || p.OK && control.Path(p.Path) == control.PathDirect
 		if asJSON {
@@ -54,8 +57,10 @@ func (a *app) ping(ctx context.Context, req control.PingRequest, asJSON bool) er
 	switch {
 	case err != nil && !interrupted:
 		return err
-	case !answered:
+	case !answered && interrupted:
 		return errQuiet
+	case !answered:
+		return control.Errorf(control.ExitFailed, reason(last), "no answer from %s", last.Name)
 	case req.UntilDirect && !direct:
 		fmt.Fprintln(a.err, "warren: warning: no answer came by a direct path")
 	}
@@ -65,10 +70,10 @@ func (a *app) ping(ctx context.Context, req control.PingRequest, asJSON bool) er
 // pongLine is what people see of one ping.
 func pongLine(p control.Pong) string {
 	if !p.OK {
-		if p.Error != "" {
-			return clean(string(p.Error))
+		if p.Error == "" || reason(p) != "" {
+			return "timeout"
 		}
-		return "timeout"
+		return clean(string(p.Error))
 	}
 	via := clean(string(p.Path))
 	switch {
@@ -78,4 +83,10 @@ func pongLine(p control.Pong) string {
 		via += " " + clean(string(p.Endpoint))
 	}
 	return fmt.Sprintf("pong from %s (%s) via %s in %s", clean(p.Name), p.Address, via, millis(p.RTT))
+}
+
+// reason is what the agent knows of why there was no answer in time, "" if nothing.
+func reason(p control.Pong) string {
+	_, why, _ := strings.Cut(string(p.Error), "timeout: ")
+	return why
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -187,6 +188,9 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 func cutOff(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return Errorf(ExitFailed, "see the agent's log", "the agent ended before it had answered")
 	}
 	return Errorf(ExitFailed, "see the agent's log", "the agent ended before it had answered: %w", err)
 }

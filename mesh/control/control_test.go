@@ -219,8 +219,9 @@ func TestServeEndsRequestsUnderWay(t *testing.T) {
 	if err := <-served; err != nil {
 		t.Errorf("Serve: %v", err)
 	}
-	if err := <-asked; err == nil {
-		t.Error("the request that was cut off succeeded")
+	var e *Error
+	if err := <-asked; !errors.As(err, &e) || e.Exit != ExitFailed || !strings.Contains(e.Message, "stopped") {
+		t.Errorf("the request that was cut off: got %v, want that the agent was stopped", err)
 	}
 }
 

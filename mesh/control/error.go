@@ -46,7 +46,7 @@ func AsError(err error) *Error {
 		return e
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return Errorf(ExitFailed, "", "timed out: %w", err)
+		return &Error{Exit: ExitFailed, Message: "timed out", cause: err}
 	}
 	return Errorf(ExitFailed, "", "%w", err)
 }

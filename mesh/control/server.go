@@ -68,7 +68,7 @@ func answer[Req, Rep any](f func(context.Context, Req) (*Rep, error)) http.Handl
 		}
 		rep, err := f(r.Context(), req)
 		if err != nil {
-			reply(w, nil, AsError(err))
+			reply(w, nil, failed(r.Context(), err))
 			return
 		}
 		if rep == nil {
@@ -98,11 +98,20 @@ func stream[Req any](f func(context.Context, Req, func(line) error) error) http.
 			return rc.Flush()
 		}
 		if err := f(r.Context(), req, send); err != nil {
-			_ = send(line{Error: AsError(err)})
+			_ = send(line{Error: failed(r.Context(), err)})
 			return
 		}
 		_ = send(line{Done: true})
 	}
+}
+
+// failed is what a caller hears of an error. One who still listens when ctx has ended hears that the agent ends, and not
+// what that made of the verb.
+func failed(ctx context.Context, err error) *Error {
+	if e := AsError(err); ctx.Err() == nil || e.Exit == ExitNotRunning {
+		return e
+	}
+	return Errorf(ExitFailed, "", "the agent was stopped before it had answered")
 }
 
 // decode reads a request. All of the body is read, as only then the server notices that the caller hangs up.

@@ -57,16 +57,14 @@ func (p Prober) Once(ctx context.Context, t Target, timeout time.Duration) contr
 	return pong
 }
 
-// Row sends a request a second as r asks for, and tells of each answer, until tell returns an error, which it returns.
-// The end of ctx is none.
+// Row sends a request a second as r asks for, and tells of each answer, until tell returns an error or ctx ends, whose
+// error it returns.
 func (p Prober) Row(ctx context.Context, t Target, r control.PingRequest, tell func(control.Pong) error) error {
 	for seq := 1; r.Count == 0 || seq <= r.Count; seq++ {
 		next := time.After(every)
 		pong := p.Once(ctx, t, r.Timeout)
-		select {
-		case <-ctx.Done():
-			return nil
-		default:
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		pong.Seq = seq
 		if err := tell(pong); err != nil {
@@ -78,7 +76,7 @@ func (p Prober) Row(ctx context.Context, t Target, r control.PingRequest, tell f
 		select {
 		case <-next:
 		case <-ctx.Done():
-			return nil
+			return ctx.Err()
 		}
 	}
 	return nil

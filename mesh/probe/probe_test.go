@@ -91,6 +91,13 @@ func TestRow(t *testing.T) {
 		if got, _ := row(fast, control.PingRequest{UntilDirect: true, Timeout: time.Second}); len(got) != 1 {
 			t.Errorf("%+v, want the first answer, which is direct", got)
 		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
+		defer cancel()
+		told := 0
+		err := prober().Row(ctx, Target{Dst: fast}, control.PingRequest{Timeout: time.Second}, func(control.Pong) error { told++; return nil })
+		if told != 3 || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("until the caller hangs up: %d answers and %v", told, err)
+		}
 		stop := errors.New("nobody listens")
 		if err := prober().Row(t.Context(), Target{Dst: fast}, control.PingRequest{}, func(control.Pong) error { return stop }); !errors.Is(err, stop) {
 			t.Errorf("got %v", err)
