@@ -195,8 +195,11 @@ func (c *checks) requested(p *ring.Packet, msg *stun.Message) {
 		return
 	}
 	src := c.bind.sources.Intern(peers.Direct(p.Flow))
-	c.proved(src, m, p.At)
-	if m != nil {
+	// Where another member is, its address may be a pretence: only an answer to our own check shows that it is not.
+	if other := src.Peer(); m == nil || other == nil || other == m.peer.Peer {
+		c.proved(src, m, p.At)
+	}
+	if m != nil && src.Peer() == m.peer.Peer {
 		m.peer.Asked(src)
 	}
 	c.bind.sockets.writeOne(p.Flow, stun.Response(msg.ID, remote, key))

@@ -36,7 +36,7 @@ type member struct {
 	again   *alarm.Alarm // resends of the newest initiation
 	resent  int
 	sampler sampler
-	called  uint64 // session of the last CALL from it
+	called  []uint64 // sessions of its newest CALLs, of which some passed through others
 }
 
 // sampler is what was last told to the core about traffic.
@@ -257,12 +257,24 @@ func (m *member) signal(act path.SendSignal) {
 	l.cfg.Signal(m.info.ID, sealed)
 }
 
+// maxCalled is how many CALLs of a member are remembered. Who passed them on could say them again, and each makes us
+// begin new sessions; only those of the minutes after a start do, so that these are many.
+const maxCalled = 64
+
+// news reports whether a CALL is none that m made before, and remembers it.
+func (m *member) news(session uint64) bool {
+	if slices.Contains(m.called, session) {
+		return false
+	}
+	m.called = append(m.called[max(0, len(m.called)+1-maxCalled):], session)
+	return true
+}
+
 // told takes what m said.
 func (m *member) told(msg call.Message) {
 	switch msg.Kind {
 	case call.Call:
-		if m.called != msg.Session {
-			m.called = msg.Session
+		if m.news(msg.Session) {
 			m.loop.cfg.Notify(Called{Peer: m.info.ID, ClockBack: msg.ClockBack, Age: msg.Age})
 		}
 		m.step(path.Call{Session: msg.Session, Candidates: m.usable(msg.Candidates)})

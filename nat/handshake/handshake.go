@@ -69,8 +69,13 @@ func (s *State) Crosses(now int64) bool {
 	return s.leads.Load() && first != nil && !first.answered.Load() && now-first.at < int64(crossFor)
 }
 
-// Accepted notes that the device gets an initiation of the peer.
-func (s *State) Accepted(at int64) { s.theirs.Store(at) }
+// Accepted notes that the device gets an initiation of the peer. It may be forged, so that of many only one a second
+// holds ours back.
+func (s *State) Accepted(at int64) {
+	if theirs := s.theirs.Load(); theirs == 0 || at-theirs >= int64(time.Second) {
+		s.theirs.Store(at)
+	}
+}
 
 // Answering reports whether the device is about to answer an initiation of the peer.
 func (s *State) Answering(now int64) bool {
