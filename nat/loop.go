@@ -33,6 +33,7 @@ type loop struct {
 	local   *local.Finder
 	rand    *rand.Rand
 	acts    []path.Action // of the step that runs; kept for its memory
+	fresh   time.Time     // of the last refresh
 }
 
 // identity is who this host is.
@@ -87,6 +88,24 @@ func newLoop(cfg *Config, bind *Bind, in *peers.Inbox) *loop {
 func (l *loop) post(f func()) {
 	l.posts.add(f)
 	l.inbox.Ring()
+}
+
+// refreshEvery is how often linked members are asked at most whether our addresses changed.
+const refreshEvery = time.Second
+
+// refresh checks the paths to all linked members after the step that runs: their answers show how we are mapped now.
+func (l *loop) refresh(now time.Time) {
+	if now.Sub(l.fresh) < refreshEvery {
+		return
+	}
+	l.fresh = now
+	l.post(func() {
+		for _, m := range l.members {
+			if m.warm.Pending() {
+				m.step(path.KeepWarm{Urgent: true})
+			}
+		}
+	})
 }
 
 // event makes the loop step the core of a known member.

@@ -139,6 +139,8 @@ func (m *member) step(ev path.Event) {
 			m.resend(now)
 		case path.Wake:
 			l.alarms.Set(m.tick, act.At)
+		case path.Refresh:
+			l.refresh(now)
 		case path.Changed:
 			changed = true
 		}

@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -277,6 +278,35 @@ func TestCrossing(t *testing.T) {
 			case <-time.After(time.Second):
 				t.Errorf("%s got nothing", h.info.Name)
 			}
+		}
+	})
+}
+
+// When a core suspects that our NAT has changed, linked members are asked at once how they see us, but not for each core.
+func TestRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLAN()
+		hosts := onLAN(t, l, 1, 2)
+		a, b := hosts[0], hosts[1]
+		a.knows(b)
+		b.knows(a)
+		a.stack.Connect(b.info.ID)
+		a.until("usable", func() bool { return a.stack.PeerStatus(b.info.ID).Usable })
+		a.stack.SetLinked(b.info.ID, true)
+		time.Sleep(time.Second)
+		var asked atomic.Int32
+		l.lose = func(d datagram) bool {
+			if Classify(d.data) == demux.STUN && d.data[0] == 0 && d.data[1] == 1 && d.from == a.stack.Candidates()[0].Addr {
+				asked.Add(1)
+			}
+			return false
+		}
+		for range 5 {
+			a.stack.loop.post(func() { a.stack.loop.refresh(time.Now()) })
+		}
+		time.Sleep(500 * time.Millisecond)
+		if got := asked.Load(); got != 1 {
+			t.Errorf("%d checks, want one", got)
 		}
 	})
 }

@@ -44,8 +44,8 @@ func put(t *testing.T, dir, name, content string, mode fs.FileMode) {
 }
 
 func TestOpenMakesTheFolder(t *testing.T) {
-	defer syscall.Umask(syscall.Umask(0o277))
 	dir := filepath.Join(t.TempDir(), "state")
+	defer syscall.Umask(syscall.Umask(0o277))
 	f := opened(t, dir)
 	if err := f.WriteFile(IdentityFile, []byte("key")); err != nil {
 		t.Fatal(err)
