@@ -185,28 +185,36 @@ func (m porter) host() join.Host {
 				return join.Verdict{Key: g.Key, No: join.Judge(g, m.roster.Receipts(invite), joiner, m.netTime())}, nil
 			})
 		},
-		Signer: func(ctx context.Context) (keys.NodeID, keys.WGPublic, error) {
-			c, err := loop.Ask(ctx, m.Loop, m.nearestSigner)
-			if err != nil {
-				return keys.NodeID{}, keys.WGPublic{}, err
-			}
-			return c.Node, c.WG, nil
-		},
-		Redeem: m.redeemAt,
+		Signer: m.signer, Redeem: m.redeemAt,
 	}
 }
 
-// nearestSigner is this host if it signs, else a signer that it has a link to.
+// nearestSigner is this host if it signs, else a signer that it has a link to; others are dialled.
 func (m porter) nearestSigner() (*keys.Certificate, error) {
 	if m.CA != nil {
 		return m.Own, nil
 	}
 	for _, s := range m.authority().Signers {
-		if who := m.roster.Member(s.Node); who != nil && m.near.Get(s.Node) != nil {
+		who := m.roster.Member(s.Node)
+		if who != nil && m.near.Get(s.Node) != nil {
 			return who.Certificate, nil
+		}
+		if _, under := m.dials[s.Node]; who != nil && !under {
+			ties{m.membership}.dial(s.Node)
 		}
 	}
 	return nil, errors.New("mesh: no link to a signer")
+}
+
+// signer waits for a link to a signer.
+func (m porter) signer(ctx context.Context) (keys.NodeID, keys.WGPublic, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second) // to dial one
+	defer cancel()
+	c, err := loop.Retry(ctx, m.Loop, 50*time.Millisecond, m.nearestSigner)
+	if err != nil {
+		return keys.NodeID{}, keys.WGPublic{}, err
+	}
+	return c.Node, c.WG, nil
 }
 
 // redeemAt asks a signer, which may be this host, to decide.
@@ -271,7 +279,7 @@ func (m porter) redeem(r *join.Redemption) (*join.Issued, error) {
 		return nil, hint.Clock(now, "sign")
 	}
 	signer := join.Signer{
-		Authority: m.authority(), CA: m.CA, Node: m.id(), WG: m.WG, Registry: registry{m.membership}, Now: m.netTime,
+		Authority: m.authority(), CA: m.CA, Node: m.id(), WG: m.WG, Registry: registry{m.roster, m.membership}, Now: m.netTime,
 	}
 	issued, err := signer.Redeem(r)
 	if err != nil {
@@ -281,14 +289,13 @@ func (m porter) redeem(r *join.Redemption) (*join.Issued, error) {
 }
 
 // registry is the roster as a signer uses it.
-type registry struct{ m *membership }
+type registry struct {
+	*roster.Roster
+	m *membership
+}
 
-func (r registry) Grant(id keys.InviteID) *keys.Grant        { return r.m.roster.Grant(id) }
-func (r registry) Receipts(id keys.InviteID) []*keys.Receipt { return r.m.roster.Receipts(id) }
-func (r registry) Owner(name string) (keys.NodeID, bool)     { return r.m.roster.Owner(name) }
-func (r registry) Member(id keys.NodeID) bool                { return r.m.roster.Member(id) != nil }
-func (r registry) Gone(id keys.NodeID) bool                  { return r.m.roster.Gone(id) }
-func (r registry) Taken(a netip.Addr, id keys.NodeID) bool   { return r.m.roster.Taken(a, id) }
+// Member implements join.Registry.
+func (r registry) Member(id keys.NodeID) bool { return r.Roster.Member(id) != nil }
 
 // Commit implements join.Registry: on disk first, then known.
 func (r registry) Commit(receipt *keys.Receipt, signed []byte) error {

@@ -3,6 +3,7 @@ package loop
 
 import (
 	"context"
+	"time"
 
 	"warren/mesh/control"
 )
@@ -70,4 +71,21 @@ func Ask[T any](ctx context.Context, l *Loop, f func() (T, error)) (T, error) {
 func Do(ctx context.Context, l *Loop, f func() error) error {
 	_, err := Ask(ctx, l, func() (struct{}, error) { return struct{}{}, f() })
 	return err
+}
+
+// Retry is Ask until f has no error or ctx ends; then it returns the last one.
+func Retry[T any](ctx context.Context, l *Loop, every time.Duration, f func() (T, error)) (T, error) {
+	again := time.NewTicker(every)
+	defer again.Stop()
+	for {
+		v, err := Ask(ctx, l, f)
+		if err == nil {
+			return v, nil
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return v, err
+		}
+	}
 }
