@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"fmt"
@@ -37,7 +38,7 @@ func (n verbs) found(r control.InitRequest) (*control.InitReply, error) {
 	if now.Before(clock.BuildDate()) {
 		return nil, hint.Clock(now, "found a network")
 	}
-	r.Name = first(r.Name, "home")
+	r.Name = cmp.Or(r.Name, "home")
 	if !keys.ValidName(r.Name) {
 		return nil, hint.Name("network name", r.Name)
 	}
@@ -172,7 +173,7 @@ func (m inviter) signers() string {
 	names := m.roster.Names()
 	var list []string
 	for _, s := range m.authority().Signers {
-		list = append(list, first(names[s.Node], s.Node.String()))
+		list = append(list, cmp.Or(names[s.Node], s.Node.String()))
 	}
 	slices.Sort(list)
 	return strings.Join(list, " or ")

@@ -200,7 +200,7 @@ func (m porter) nearestSigner() (*keys.Certificate, error) {
 			return who.Certificate, nil
 		}
 		if _, under := m.dials[s.Node]; who != nil && !under {
-			ties{m.membership}.dial(s.Node)
+			ties(m).dial(s.Node)
 		}
 	}
 	return nil, errors.New("mesh: no link to a signer")

@@ -161,11 +161,13 @@ func (n linked) signal(to keys.NodeID, sealed []byte) {
 
 // dial looks for a path to a member and then links to it.
 func (m ties) dial(peer keys.NodeID) {
-	if !m.connected() || m.near.Get(peer) != nil {
+	if m.near.Get(peer) != nil {
 		return
 	}
 	m.dials[peer] = m.clock.Now().Add(dialFor)
-	m.nat.Connect(peer)
+	if m.connected() {
+		m.nat.Connect(peer)
+	}
 }
 
 func (m ties) failed(peer keys.NodeID) {
@@ -195,8 +197,8 @@ func (n linked) noticed(ev nat.Event) {
 		})
 	case nat.CandidatesChanged:
 		n.TryPost(func() {
-			if n.member != nil {
-				n.member.speak()
+			if n.member != nil && n.member.speak() {
+				n.member.step(gossip.NetworkChanged{})
 			}
 		})
 	}

@@ -150,10 +150,10 @@ func (m *membership) netTime() time.Time {
 	return now
 }
 
-// speak publishes what this host says of itself, if that changed.
-func (m *membership) speak() {
+// speak publishes what this host says of itself, if that changed, and reports whether it did.
+func (m *membership) speak() bool {
 	if !m.connected() {
-		return
+		return false
 	}
 	last := m.recordOf(m.id())
 	var named []keys.NodeID
@@ -169,16 +169,17 @@ func (m *membership) speak() {
 	if last != nil {
 		rec.Seq = last.Seq
 		if roster.SameRecord(&rec, last) {
-			return
+			return false
 		}
 	}
 	rec.Seq++
 	signed, err := keys.SignRecord(rec, m.Identity, m.authority().Network)
 	if err != nil {
 		m.log.Error("record not made", "err", err)
-		return
+		return false
 	}
 	m.step(gossip.Publish{Item: roster.RecordItem(&rec, signed)})
+	return true
 }
 
 // candidates are the addresses at which others may try this host: those advertised by a person first.

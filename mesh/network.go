@@ -1,7 +1,9 @@
 package mesh
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"warren/keys"
@@ -45,6 +47,10 @@ func (m *membership) connect() error {
 	m.nat.SetSelf(nat.Self{Network: network, ID: m.id(), Key: m.WG, Overlay: prefixes, ClockBack: now.Before(m.Own.NotBefore)})
 	m.tellPeers()
 	m.speak()
+	for _, id := range slices.Collect(maps.Keys(m.dials)) {
+		ties{m}.failed(id) // it was tried without a network
+	}
+	m.step(gossip.NetworkChanged{})
 	m.log.Info("connected", "network", m.authority().Name, "iface", m.Interface, "node", m.id())
 	return nil
 }
@@ -61,7 +67,6 @@ func (m *membership) disconnect() {
 		ties{m}.drop(id)
 		m.step(gossip.LinkDown{Peer: id})
 	}
-	clear(m.dials)
 	clear(m.told)
 	m.tunnels.Allow(nil)
 	m.dev.SetOwners(nil)

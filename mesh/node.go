@@ -224,14 +224,3 @@ func (n *Node) interfaceLost(cause error) {
 		}
 	})
 }
-
-// first returns the first value that is not zero.
-func first[T comparable](values ...T) (v T) {
-	for _, v = range values {
-		var zero T
-		if v != zero {
-			return v
-		}
-	}
-	return v
-}

@@ -7,6 +7,7 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return control.Errorf(control.ExitUsage, "a Go duration such as -2h45m", "%w", err)
 	}
-	cfg.State = first(cfg.State, config.DefaultState)
+	cfg.State = cmp.Or(cfg.State, config.DefaultState)
 	folder, err := state.Open(cfg.State)
 	if err != nil {
 		return folderError(err)
@@ -201,7 +202,7 @@ func (n *Node) openStore() error {
 
 // watch takes over the config file when it changes.
 func (n *Node) watch(ctx context.Context) error {
-	config.Watch(ctx, first(n.cfg.ConfigFile, config.FilePath(n.cfg.State)), func() {
+	config.Watch(ctx, cmp.Or(n.cfg.ConfigFile, config.FilePath(n.cfg.State)), func() {
 		file, err := n.cfg.settings()
 		n.Post(func() { n.reconfigure(file, err) })
 	})

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -106,7 +107,7 @@ func (m view) peer(who *roster.Member, name string, open map[keys.NodeID]tunnels
 			p.RTT = control.Millis(st.RTT)
 		}
 	case st.State == path.Probing && !p.Online:
-		p.Reason = first(p.Reason, "it was not heard of for a while")
+		p.Reason = cmp.Or(p.Reason, "it was not heard of for a while")
 	}
 	return p
 }

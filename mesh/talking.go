@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -104,7 +105,7 @@ func (v verbs) Wait(ctx context.Context, r control.WaitRequest) error {
 		if done {
 			return nil
 		}
-		why = first(reason, why)
+		why = cmp.Or(reason, why)
 		select {
 		case <-time.After(200 * time.Millisecond):
 		case <-ctx.Done():
