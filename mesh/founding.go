@@ -70,7 +70,7 @@ func (n verbs) found(r control.InitRequest) (*control.InitReply, error) {
 		return nil, err
 	}
 	n.log.Info("network founded", "network", r.Name, "id", authority.Network)
-	reply.Network, reply.Self, reply.Warnings = view{m}.network(), view{m}.host(), n.allWarnings()
+	reply.Network, reply.Self, reply.Warnings = view{m}.network(), view{m}.host(), append(n.allWarnings(), view{m}.warnings()...)
 	return reply, nil
 }
 
@@ -100,6 +100,10 @@ func (m inviter) invite(r control.InviteRequest, given []netip.AddrPort) (*contr
 	if now := m.clock.Now(); now.Before(clock.BuildDate()) {
 		return nil, hint.Clock(now, "invite")
 	}
+	groups, err := hint.Groups(r.Groups)
+	if err != nil {
+		return nil, err
+	}
 	seed, err := keys.NewSeed()
 	if err != nil {
 		return nil, err
@@ -112,10 +116,9 @@ func (m inviter) invite(r control.InviteRequest, given []netip.AddrPort) (*contr
 			"this host has no address that a join code could name")
 	}
 	invite := code.Invite()
-	slices.Sort(r.Groups)
 	grant := keys.Grant{
 		Invite: invite.ID, Key: invite.Key.Public().(ed25519.PublicKey), Uses: uint32(r.Uses), Expires: code.Expires,
-		Groups: slices.Compact(r.Groups), Issued: now,
+		Groups: groups, Issued: now,
 	}
 	signed, err := keys.SignGrant(grant, m.CA)
 	if err != nil {
@@ -151,7 +154,8 @@ func (m inviter) endpoints(given []netip.AddrPort) ([]netip.AddrPort, []control.
 		}
 	}
 	if len(all) > 0 {
-		return endpoints.Fit(all), nil
+		fit := endpoints.Fit(all)
+		return fit, endpoints.LeftOut(given, fit)
 	}
 	var public, local []netip.AddrPort
 	for _, c := range m.candidates() {

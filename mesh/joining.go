@@ -57,7 +57,7 @@ func (v verbs) Join(ctx context.Context, r control.JoinRequest, progress func(co
 	}
 	reply, err := loop.Ask(ctx, v.Loop, func() (*control.JoinReply, error) { return v.enter(held, admission, at, host) })
 	if err != nil {
-		return nil, err
+		return reply, err
 	}
 	progress(control.Progress{Text: "member " + reply.Self.Name + ", waiting for an answer over the tunnel"})
 	if reply.Reached = v.prober().Reach(ctx, v.targets); len(reply.Reached) == 0 {
@@ -129,11 +129,12 @@ func (n verbs) enter(held *vault.Member, ad *join.Admission, at netip.AddrPort, 
 		n.warn("name-changed", fmt.Sprintf("the name %q is taken: this host is %q", wished, m.Own.Name))
 	}
 	n.Node.Down = false
-	if err := m.connect(); err != nil {
-		return nil, err
+	err := m.connect()
+	if err == nil {
+		m.introduce(ad.Member, at)
 	}
-	m.introduce(ad.Member, at)
-	return &control.JoinReply{Network: view{m}.network(), Self: view{m}.host(), Warnings: n.allWarnings()}, nil
+	warnings := append(n.allWarnings(), view{m}.warnings()...)
+	return &control.JoinReply{Network: view{m}.network(), Self: view{m}.host(), Warnings: warnings}, err
 }
 
 // introduce tells the paths where the member was found that let us in, whatever its record says.

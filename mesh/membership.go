@@ -88,7 +88,6 @@ func (n *Node) adopt(held *vault.Member, authority *keys.Authority, items []*gos
 	}
 	m.gossip = gossip.New(gossip.Config{Self: m.id(), Seed: rand.Uint64(), Verifier: m.roster}, items)
 	n.store.Put(items...)
-	n.warnSigners()
 	return m
 }
 
@@ -104,19 +103,11 @@ func (m *membership) recordOf(id keys.NodeID) *keys.Record {
 func (n *Node) forget() error {
 	n.member.disconnect()
 	n.member = nil
-	n.unwarn("single-signer", "store-repaired", "revoked", "name-changed")
+	n.unwarn("store-repaired", "revoked", "name-changed")
 	n.closeStore()
 	err := n.folder.Wipe()
 	n.Down = false
 	return errors.Join(err, n.save(), n.openStore())
-}
-
-// warnSigners tells in status when the network hangs on one signer.
-func (n *Node) warnSigners() {
-	n.unwarn("single-signer")
-	if len(n.member.authority().Signers) == 1 {
-		n.warn("single-signer", "only one member can sign: keep the recovery key of warren init safe")
-	}
 }
 
 // issuedItems are what a newcomer got with its certificate, as gossip items.

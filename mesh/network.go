@@ -120,7 +120,6 @@ func (m *membership) stored(it *gossip.Item) {
 		if err := (vault.Vault{Folder: m.folder}).WriteLog(m.authority()); err != nil {
 			m.log.Error("log not written", "err", err)
 		}
-		m.warnSigners()
 	case who == m.id():
 		m.aboutSelf(it)
 	case who.IsZero():

@@ -15,6 +15,7 @@ import (
 	"warren/mesh/control"
 	"warren/mesh/endpoints"
 	"warren/mesh/gossip"
+	"warren/mesh/hint"
 	"warren/mesh/link"
 	"warren/mesh/loop"
 	"warren/mesh/settings"
@@ -71,8 +72,7 @@ type current struct {
 // membership returns what this host is, or the error that says that it is nothing.
 func (c *current) membership() (*membership, error) {
 	if c.member == nil {
-		return nil, control.Errorf(control.ExitNoNetwork, "found a network with warren init, or enter one with warren join CODE",
-			"this host belongs to no network")
+		return nil, control.NoNetwork()
 	}
 	return c.member, nil
 }
@@ -148,7 +148,7 @@ func (n *Node) own(ctx context.Context) error {
 // save writes the settings.
 func (n *Node) save() error {
 	if err := n.Save(n.folder); err != nil {
-		return folderError(err)
+		return hint.Folder(err)
 	}
 	return nil
 }
@@ -167,8 +167,8 @@ func (n *Node) reconfigure(f config.Config, err error) {
 		n.warn("config", "the config file is bad, the old values stay: "+err.Error())
 		return
 	}
-	n.unwarn("config")
-	if f.ListenPort != n.File.ListenPort || f.Interface != n.File.Interface {
+	n.unwarn("config", "config-restart")
+	if n.Pending(f) {
 		n.warn("config-restart", "listen_port and interface take effect when the agent starts again")
 	}
 	n.File = f

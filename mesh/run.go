@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 
 	"warren/keys"
@@ -53,7 +52,7 @@ func Run(ctx context.Context, cfg Config) error {
 	cfg.State = cmp.Or(cfg.State, config.DefaultState)
 	folder, err := state.Open(cfg.State)
 	if err != nil {
-		return folderError(err)
+		return hint.Folder(err)
 	}
 	defer func() { _ = folder.Close() }()
 	file, err := cfg.settings()
@@ -65,7 +64,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	set, err := settings.Load(folder, file, cfg.Log)
 	if err != nil {
-		return folderError(err)
+		return hint.Folder(err)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -80,18 +79,6 @@ func Run(ctx context.Context, cfg Config) error {
 // settings reads the config file and lays the flags over it.
 func (c Config) settings() (config.Config, error) {
 	return config.Load(config.Default(), c.State, c.ConfigFile, config.Flags{Interface: c.Interface, ListenPort: c.ListenPort})
-}
-
-// folderError explains why the state folder cannot be used.
-func folderError(err error) error {
-	code, advice := control.ExitFailed, "choose another folder with --state DIR"
-	if errors.Is(err, os.ErrPermission) {
-		code, advice = control.ExitPermission, "run it as root, or "+advice
-	}
-	if e := (*state.Error)(nil); errors.As(err, &e) {
-		advice = e.Hint
-	}
-	return control.Errorf(code, advice, "%w", err)
 }
 
 // open opens everything, works until ctx ends, and closes everything in reverse.

@@ -31,7 +31,7 @@ func (n verbs) status(peer string) (*control.Status, error) {
 		return st, nil
 	}
 	m := view{n.member}
-	st.Warnings = append(st.Warnings, m.clockWarnings()...)
+	st.Warnings = append(st.Warnings, m.warnings()...)
 	st.State = control.StateDown
 	if m.connected() {
 		st.State = control.StateUp
@@ -127,8 +127,15 @@ func (m view) online(id keys.NodeID) bool {
 // wall brings a time of the paths, which know no offset of the clock, to ours.
 func (m view) wall(t time.Time) time.Time { return t.Add(m.clock.Offset()) }
 
-// clockWarnings tell what is off with this host's clock.
-func (m view) clockWarnings() (all []control.Warning) {
+// warnings are what a person should know of the membership. The recovery key is with the founder alone.
+func (m view) warnings() (all []control.Warning) {
+	if len(m.authority().Signers) == 1 {
+		text := inviter(m).signers() + " is the only signer: while it is away nobody can join"
+		if m.CA != nil {
+			text = "this host is the only signer: while it is away nobody can join, and if it is lost only the recovery key helps"
+		}
+		all = append(all, control.Warning{Code: "single-signer", Text: text})
+	}
 	now, net := m.clock.Now(), m.netTime()
 	if d := net.Sub(now); d.Abs() > time.Hour {
 		all = append(all, control.Warning{
@@ -154,11 +161,18 @@ func (m view) others() []*roster.Member {
 	return slices.DeleteFunc(m.roster.Members(), func(who *roster.Member) bool { return who.Node == m.id() })
 }
 
-// pick finds the member that a person means; this host is not among them.
-func (m view) pick(text string) (*roster.Member, error) { return m.pickOf(text, m.others()) }
+// pick finds the member that a person means, which must not be this host.
+func (m view) pick(text string) (*roster.Member, error) {
+	who, err := m.find(text)
+	if err == nil && who.Node == m.id() {
+		return nil, control.Errorf(control.ExitUsage, "warren status lists the others", "%s is this host itself", m.Own.Name)
+	}
+	return who, err
+}
 
-func (m view) pickOf(text string, members []*roster.Member) (*roster.Member, error) {
-	names := m.roster.Names()
+// find is pick among all members.
+func (m view) find(text string) (*roster.Member, error) {
+	members, names := m.roster.Members(), m.roster.Names()
 	named := make([]control.Named, len(members))
 	for i, who := range members {
 		named[i] = control.Named{Name: names[who.Node], ID: who.Node.String(), Addresses: who.Addrs}
@@ -180,7 +194,7 @@ func (v verbs) IP(ctx context.Context, peer string) ([]netip.Addr, error) {
 		if peer == "" {
 			return addresses(m.Own), nil
 		}
-		who, err := view{m}.pickOf(peer, m.roster.Members())
+		who, err := view{m}.find(peer)
 		if err != nil {
 			return nil, err
 		}

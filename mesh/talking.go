@@ -16,13 +16,13 @@ import (
 	"warren/nat/path"
 )
 
+// errDown is the error of what needs the tunnel while there is none.
+var errDown = control.Errorf(control.ExitFailed, "warren up connects it", "this host is down")
+
 // aim finds whom and which address a person means to ping: an address as given, else IPv4 where both have it.
 func (m view) aim(text string) (probe.Target, error) {
 	if !m.connected() {
-		return probe.Target{}, control.Errorf(control.ExitFailed, "warren up", "this host is down")
-	}
-	if self, err := m.pickOf(text, m.roster.Members()); err == nil && self.Node == m.id() {
-		return probe.Target{}, control.Errorf(control.ExitUsage, "warren status lists the others", "%s is this host itself", self.Name)
+		return probe.Target{}, errDown
 	}
 	who, err := m.pick(text)
 	if err != nil {
@@ -96,27 +96,28 @@ func (v verbs) targets(ctx context.Context, pinged map[keys.NodeID]bool) []probe
 func (v verbs) Wait(ctx context.Context, r control.WaitRequest) error {
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
-	why := "the agent is not up"
+	why, advice := "the agent is busy", "warren status shows what is known"
 	for {
 		done, reason, err := v.waited(ctx, r)
-		if err != nil && !isTimeout(err) {
-			return err
-		}
-		if done {
+		switch {
+		case done:
 			return nil
+		case errors.Is(err, errDown), errors.Is(err, control.ErrNoMember): // may come
+			why, advice = err.Error(), control.AsError(err).Hint
+		case err != nil && !errors.Is(err, context.DeadlineExceeded):
+			return err
+		default:
+			why = cmp.Or(reason, why)
 		}
-		why = cmp.Or(reason, why)
 		select {
 		case <-time.After(200 * time.Millisecond):
 		case <-ctx.Done():
-			return control.Errorf(control.ExitFailed, "warren status shows what is known", "timed out: %s", why)
+			return control.Errorf(control.ExitFailed, advice, "timed out: %s", why)
 		}
 	}
 }
 
-func isTimeout(err error) bool { return errors.Is(err, context.DeadlineExceeded) }
-
-// waited reports whether what Wait waits for is so, and if not, why. A peer that does not exist yet may come.
+// waited reports whether what Wait waits for is so, and if not, why.
 func (v verbs) waited(ctx context.Context, r control.WaitRequest) (done bool, why string, err error) {
 	if r.Peer == "" {
 		up, err := loop.Ask(ctx, v.Loop, func() (alone bool, err error) {
@@ -125,7 +126,7 @@ func (v verbs) waited(ctx context.Context, r control.WaitRequest) (done bool, wh
 				return false, err
 			}
 			if !m.connected() {
-				return false, control.Errorf(control.ExitFailed, "warren up", "this host is down")
+				return false, errDown
 			}
 			return len(view{m}.others()) == 0, nil
 		})

@@ -37,8 +37,7 @@ func statusCommand(a *app) *cobra.Command {
 				a.warn(s.Warnings)
 			}
 			if s.State == control.StateNone {
-				return control.Errorf(control.ExitNoNetwork, "warren init founds a network, warren join CODE enters one",
-					"this host belongs to no network")
+				return control.NoNetwork()
 			}
 			return nil
 		}),

@@ -103,7 +103,7 @@ func (c Config) with(flags Flags) (Config, error) {
 	c.pins = maps.Clone(c.pins)
 	if flags.Interface != "" {
 		if msg := checkInterface(flags.Interface); msg != "" {
-			return Config{}, &Error{File: "--interface", Message: msg}
+			return Config{}, &Error{File: "--interface", Message: msg, Hint: "for example: --interface warren1"}
 		}
 		c.Interface = flags.Interface
 		c.pins["interface"] = "--interface"

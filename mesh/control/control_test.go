@@ -388,6 +388,19 @@ func TestDocumentsHaveEveryKey(t *testing.T) {
 	}
 }
 
+// What could be a member may become one; what could not is not worth waiting for.
+func TestPickNoMember(t *testing.T) {
+	for text, want := range map[string]bool{
+		"late": true, "late.lab.internal": true, "100.64.0.9": true, "abcdef0": true,
+		"": false, "a b": false, "10.0.0.0/8": false, "a_b": false, "late.example.org": false,
+	} {
+		_, err := Pick(text, []Named{{Name: "a", ID: "qqqqqqq"}})
+		if got := errors.Is(err, ErrNoMember); err == nil || got != want {
+			t.Errorf("%q: got %v, want that it may come: %v", text, err, want)
+		}
+	}
+}
+
 func TestPick(t *testing.T) {
 	members := []Named{
 		{Name: "a", ID: "abcdefgh", Addresses: []netip.Addr{netip.MustParseAddr("100.64.0.1"), netip.MustParseAddr("fd00::1")}},

@@ -37,6 +37,11 @@ func (e *Error) Error() string { return e.Message }
 // Unwrap returns the cause, nil if there is none or the error came over the socket.
 func (e *Error) Unwrap() error { return e.cause }
 
+// NoNetwork is the error of a verb that needs a network on a host that belongs to none.
+func NoNetwork() *Error {
+	return Errorf(ExitNoNetwork, "found a network with warren init, or enter one with warren join CODE", "this host belongs to no network")
+}
+
 // AsError returns the *Error in the chain of err, or one with ExitFailed that has err's text. It is nil for nil.
 func AsError(err error) *Error {
 	if err == nil {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -15,6 +16,9 @@ type Named struct {
 	ID        string // 52 characters of base32
 	Addresses []netip.Addr
 }
+
+// ErrNoMember is wrapped by the error of Pick where no member fits but one could, so that it may be worth waiting for.
+var ErrNoMember = errors.New("no member")
 
 // Pick returns the index of the member that text names: a name first (also name.network.internal, in any case), then an
 // address, then a prefix of at least 6 characters of an id. If none or several fit the error is an *Error with
@@ -33,7 +37,7 @@ func Pick(text string, members []Named) (int, error) {
 		if i := slices.IndexFunc(members, func(m Named) bool { return slices.Contains(m.Addresses, addr) }); i >= 0 {
 			return i, nil
 		}
-		return -1, Errorf(ExitUsage, "warren status lists the members", "no member has the address %s", addr)
+		return -1, Errorf(ExitUsage, "warren status lists the members", "%w has the address %s", ErrNoMember, addr)
 	}
 	var found []int
 	if len(lower) >= idPrefix {
@@ -47,7 +51,10 @@ func Pick(text string, members []Named) (int, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return -1, Errorf(ExitUsage, "warren status lists the members", "no member is called %q", clip(text))
+		if strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || label == "" {
+			return -1, Errorf(ExitUsage, "warren status lists the members", "no member can be called %q", clip(text))
+		}
+		return -1, Errorf(ExitUsage, "warren status lists the members", "%w is called %q", ErrNoMember, clip(text))
 	}
 	var names []string
 	for _, i := range found[:min(len(found), 10)] {

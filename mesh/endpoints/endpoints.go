@@ -5,6 +5,7 @@ package endpoints
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -66,6 +67,16 @@ func Fit(all []netip.AddrPort) []netip.AddrPort {
 	fours := min(len(four), keys.MaxEndpoints-min(len(six), 1))
 	picked := append([]netip.AddrPort(nil), four[:fours]...)
 	return append(picked, six[:min(len(six), keys.MaxEndpoints-fours, 2)]...)
+}
+
+// LeftOut warns of those that a person gave and that did not fit.
+func LeftOut(given, fit []netip.AddrPort) []control.Warning {
+	out := slices.DeleteFunc(slices.Clone(given), func(a netip.AddrPort) bool { return slices.Contains(fit, a) })
+	if len(out) == 0 {
+		return nil
+	}
+	return []control.Warning{{Code: "endpoints-left-out", Text: fmt.Sprintf(
+		"a join code has room for %d endpoints, two of them IPv6: it does not name %s", keys.MaxEndpoints, Text(out))}}
 }
 
 // resolveFor bounds the look-ups of one Resolve.

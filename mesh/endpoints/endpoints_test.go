@@ -134,3 +134,16 @@ func TestResolveRefuses(t *testing.T) {
 		t.Errorf("a name that is not found: %v, want exit code %d", err, control.ExitFailed)
 	}
 }
+
+func TestLeftOut(t *testing.T) {
+	var given []netip.AddrPort
+	for _, text := range []string{"198.51.100.1:1", "198.51.100.2:1", "198.51.100.3:1", "198.51.100.4:1"} {
+		given = append(given, netip.MustParseAddrPort(text))
+	}
+	if got := LeftOut(given[:3], Fit(given[:3])); len(got) != 0 {
+		t.Errorf("three fit, got %+v", got)
+	}
+	if got := LeftOut(given, Fit(given)); len(got) != 1 || !strings.HasSuffix(got[0].Text, "it does not name 198.51.100.4:1") {
+		t.Errorf("of four: got %+v", got)
+	}
+}

@@ -3,13 +3,28 @@ package hint
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"warren/keys"
 	"warren/mesh/control"
 	"warren/tun"
 )
+
+// Folder explains why the state folder cannot be used. The error may know a Remedy.
+func Folder(err error) error {
+	code, advice := control.ExitFailed, "choose another folder with --state DIR"
+	if errors.Is(err, os.ErrPermission) {
+		code, advice = control.ExitPermission, "run it as root, or "+advice
+	}
+	var known interface{ Remedy() string }
+	if errors.As(err, &known) {
+		advice = known.Remedy()
+	}
+	return control.Errorf(code, advice, "%w", err)
+}
 
 // TUN explains why there is no interface of that name.
 func TUN(err error, name string) error {
@@ -34,7 +49,7 @@ func Clock(now time.Time, what string) error {
 // Name says that a name is none; what tells of what.
 func Name(what, name string) error {
 	return control.Errorf(control.ExitUsage, "letters a-z, digits and inner hyphens, at most 63 characters",
-		"%q cannot be a %s", name, what)
+		"%.100q cannot be a %s", name, what)
 }
 
 // HostName is the name asked for, or one made of the system's.
@@ -54,14 +69,30 @@ func HostName(asked string) (string, error) {
 
 // Code explains why a text is no join code.
 func Code(err error) error {
-	hint := "a code begins with warren1: and is printed by warren invite"
 	switch {
 	case errors.Is(err, keys.ErrCodeChecksum):
-		hint = "copy it again: a character is wrong"
+		return control.Errorf(control.ExitUsage, "copy it again: a character is wrong", "%w", keys.ErrCodeChecksum)
 	case errors.Is(err, keys.ErrCodeTruncated):
-		hint = "copy it again: its end is missing"
+		return control.Errorf(control.ExitUsage, "copy it again: its end is missing", "%w", keys.ErrCodeTruncated)
 	case errors.Is(err, keys.ErrCodeVersion):
-		hint = "it was made by a newer version: update warren on this host"
+		return control.Errorf(control.ExitUsage, "it was made by a newer version: update warren on this host",
+			"this is %w", keys.ErrCodeVersion)
 	}
-	return control.Errorf(control.ExitUsage, hint, "%w", err)
+	return control.Errorf(control.ExitUsage, "a code begins with warren1: and is printed by warren invite", "this is %w", keys.ErrNotCode)
+}
+
+// Groups returns the groups that a person named as a certificate holds them: sorted, each once.
+func Groups(asked []string) ([]string, error) {
+	groups := slices.Clone(asked)
+	slices.Sort(groups)
+	groups = slices.Compact(groups)
+	for _, g := range groups {
+		if !keys.ValidName(g) {
+			return nil, Name("group", g)
+		}
+	}
+	if len(groups) > keys.MaxGroups {
+		return nil, control.Errorf(control.ExitUsage, fmt.Sprintf("at most %d", keys.MaxGroups), "%d groups are too many", len(groups))
+	}
+	return groups, nil
 }

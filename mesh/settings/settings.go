@@ -61,6 +61,15 @@ func Load(folder Folder, file config.Config, log *slog.Logger) (Settings, error)
 	return s, nil
 }
 
+// Pending reports whether a config file asks for what takes effect only when the agent starts again.
+func (s *Settings) Pending(file config.Config) bool {
+	port := s.Pinned
+	if file.ListenPort != 0 {
+		port = file.ListenPort != s.Port
+	}
+	return port || file.Interface != s.Interface
+}
+
 // Save writes what must be known at the next start.
 func (s *Settings) Save(folder Folder) error {
 	text, err := json.Marshal(remembered{Port: s.Port, Down: s.Down})

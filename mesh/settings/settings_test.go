@@ -71,3 +71,24 @@ func TestSave(t *testing.T) {
 		t.Errorf("got %+v, %v", s, err)
 	}
 }
+
+func TestPending(t *testing.T) {
+	for _, test := range []struct {
+		port   int
+		pinned bool
+		file   config.Config
+		want   bool
+	}{
+		{port: 4000, file: config.Config{Interface: "warren0"}},
+		{port: 4000, file: config.Config{Interface: "warren1"}, want: true},
+		{port: 4000, file: config.Config{Interface: "warren0", ListenPort: 5000}, want: true},
+		{port: 4000, file: config.Config{Interface: "warren0", ListenPort: 4000}},
+		{port: 4000, pinned: true, file: config.Config{Interface: "warren0", ListenPort: 4000}},
+		{port: 4000, pinned: true, file: config.Config{Interface: "warren0"}, want: true},
+	} {
+		s := Settings{Port: test.port, Pinned: test.pinned, Interface: "warren0"}
+		if got := s.Pending(test.file); got != test.want {
+			t.Errorf("port %d, pinned %v, file %+v: got %v", test.port, test.pinned, test.file, got)
+		}
+	}
+}

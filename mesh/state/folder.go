@@ -59,6 +59,9 @@ type Error struct {
 // Error returns the text of Err.
 func (e *Error) Error() string { return e.Err.Error() }
 
+// Remedy returns Hint.
+func (e *Error) Remedy() string { return e.Hint }
+
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
